@@ -1,0 +1,33 @@
+"""What nodes say to each other: bus, subjects, envelopes, interests, membership, presence directory, fence.
+
+It knows nothing of Pusher and never imports `node`; `node` imports only what is handed out here. cluster/README.md tells
+the protocol and why it is right.
+"""
+
+from cluster.bus import Bus, BusAwayError
+from cluster.core import ClusterSettings, NoStats, Stats
+from cluster.envelope import UserEvent
+from cluster.interest import Interests
+from cluster.local_bus import Broker, LocalBus
+from cluster.member import Listener, Member, ShardMismatchError, UserEdge
+from cluster.membership import MembershipSettings
+from cluster.nats_bus import NatsBus, NatsSettings
+
+__all__ = [
+    "Broker",
+    "Bus",
+    "BusAwayError",
+    "ClusterSettings",
+    "Interests",
+    "Listener",
+    "LocalBus",
+    "Member",
+    "MembershipSettings",
+    "NatsBus",
+    "NatsSettings",
+    "NoStats",
+    "ShardMismatchError",
+    "Stats",
+    "UserEdge",
+    "UserEvent",
+]

@@ -1,0 +1,184 @@
+"""Holders: the nodes where a user is signed in, and what is sent to them.
+
+`user.<app>.<user>` is heard by a user's holders and by nobody else. A question to that subject reaches all K of them, but
+NATS does not say how many K is. So holders know each other: whoever becomes one says so on the user's subject, behind its
+fence, and the others answer; each answer to a question names the other holders, and the asker waits for exactly those. One
+that is named but silent is asked once more, directly: either it answers, or "no responders" proves it gone. Nobody guesses,
+and nodes that do not hold the user hear nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import trio
+
+from cluster.bus import BusAwayError
+from cluster.core import Core, Inbox
+from cluster.envelope import Answer, Holding, Message, Question, Terminate, UserEvent
+from cluster.interest import Interests
+from cluster.presence import Presence
+
+UserKey = tuple[str, str]  # app, user
+
+
+class Listener(Protocol):
+    """The node's side: what arrives for users who are connected here. It does not wait."""
+
+    def receive_event(self, app: str, user: str, frame: bytes, except_socket_id: str | None) -> bool:
+        """Deliver to the user's connections here; False if there are none."""
+
+    def terminate(self, app: str, user: str) -> int:
+        """Close the user's connections here; how many."""
+
+    def count(self, app: str, user: str) -> int:
+        """How many connections the user has here."""
+
+
+@dataclass(slots=True)
+class _Held:
+    number: int  # of the subscription on the bus
+    fenced: bool = False
+    announced: bool = False
+    left_at: float = 0.0
+    others: set[str] = field(default_factory=set)
+
+
+class Holders:
+    """The users held by this node. `hold` and `release` come in pairs, one per connection."""
+
+    def __init__(self, core: Core, presence: Presence, listener: Listener, is_peer: Callable[[str], bool]) -> None:
+        self._core = core
+        self._presence = presence
+        self._listener = listener
+        self._is_peer = is_peer
+        self._interests: Interests[UserKey] = Interests()
+        self._held: dict[UserKey, _Held] = {}
+        self._receive = core.receiver(self._on_message)
+
+    def __len__(self) -> int:
+        """How many users are held, lingering ones included."""
+        return len(self._held)
+
+    # -- holding --------------------------------------------------------------------------------------------------
+
+    def hold(self, app: str, user: str) -> None:
+        """One more connection of the user: interest is taken, nothing is said yet."""
+        if self._interests.acquire((app, user)):
+            subject = self._core.subjects.user(app, user)
+            self._held[app, user] = _Held(self._core.bus.subscribe(subject, self._receive))
+
+    def is_fenced(self, app: str, user: str) -> bool:
+        """Whether everybody knows of the interest."""
+        return self._held[app, user].fenced
+
+    def fenced(self, app: str, user: str) -> None:
+        """A fence has passed since `hold`."""
+        if (held := self._held.get((app, user))) is not None:
+            held.fenced = True
+
+    def announce(self, app: str, user: str) -> None:
+        """The user is signed in here: the watchers and the other holders are told, once."""
+        held = self._held[app, user]
+        if held.announced:
+            return
+        held.announced = True
+        self._presence.put(app, user, 1)
+        holding = Holding(self._core.me, app, user, held=True, echo=True)
+        self._core.try_send(self._core.subjects.user(app, user), holding)
+
+    def release(self, app: str, user: str, linger: float) -> None:
+        """One connection less; after the last, the user goes down once `linger` seconds have passed without another."""
+        now = trio.current_time()
+        self._held[app, user].left_at = now
+        self._interests.release((app, user), now, linger)
+
+    def tick(self, now: float) -> None:
+        """Let go of users whose linger has ended."""
+        for app, user in self._interests.poll(now):
+            held = self._held.pop((app, user))
+            self._core.bus.unsubscribe(held.number)
+            if held.announced:
+                self._presence.drop(app, user, now - held.left_at)
+            if held.others:
+                holding = Holding(self._core.me, app, user, held=False)
+                self._core.try_send(self._core.subjects.user(app, user), holding)
+
+    # -- asking ---------------------------------------------------------------------------------------------------
+
+    def send_event(self, event: UserEvent) -> None:
+        """Send an event to the other holders; the caller flushes. Raises `BusAwayError`."""
+        self._core.send(self._core.subjects.user(event.app, event.user), event)
+
+    async def ask(self, question: Question | Terminate) -> int:
+        """What all other holders answer, summed. Raises `BusAwayError` if one of them, alive, did not answer."""
+        held = self._held.get((question.app, question.user))
+        expected = set(held.others) if held else set()
+        answers: dict[str, int] = {}
+        with self._core.inbox() as inbox:
+            self._core.send(self._core.subjects.user(question.app, question.user), question, inbox.subject)
+            complete = await self._collect(inbox, expected, answers)
+        if not complete and not expected:
+            raise BusAwayError("a holder of the user did not answer in time")
+        for node in expected - answers.keys() - {self._core.me}:
+            if self._is_peer(node):
+                answers[node] = await self._ask_directly(node, question)
+        return sum(answers.values())
+
+    async def _collect(self, inbox: Inbox, expected: set[str], answers: dict[str, int]) -> bool:
+        """Gather answers until the expected ones are in; `expected` grows by what they name. False when time is up."""
+        timeout = self._core.settings.answer_timeout
+        with trio.move_on_after(timeout) as scope:
+            while True:
+                answer = await inbox.receive()
+                if not isinstance(answer, Answer):
+                    return True
+                answers[answer.node] = answer.connections
+                expected.update(answer.holders)
+                if expected - {self._core.me} <= answers.keys():
+                    return True
+                scope.deadline = min(scope.deadline, trio.current_time() + timeout / 4)
+        return False
+
+    async def _ask_directly(self, node: str, question: Question | Terminate) -> int:
+        try:
+            answer = await self._core.ask(node, question, self._core.settings.answer_timeout)
+        except trio.TooSlowError as error:
+            raise BusAwayError(f"holder {node} did not answer in time") from error
+        return answer.connections if isinstance(answer, Answer) else 0
+
+    # -- answering ------------------------------------------------------------------------------------------------
+
+    def receive_question(self, question: Question | Terminate, reply: str) -> None:
+        """Answer for this node, whether it holds the user or not."""
+        act = self._listener.terminate if isinstance(question, Terminate) else self._listener.count
+        held = self._held.get((question.app, question.user))
+        others = tuple(held.others) if held else ()
+        answer = Answer(self._core.me, act(question.app, question.user), others)
+        if reply:
+            self._core.try_send(reply, answer)
+
+    def receive_holding(self, holding: Holding) -> None:
+        """Another node became a holder of a user held here, or ceased to be one."""
+        held = self._held.get((holding.app, holding.user))
+        if held is None:
+            return
+        if not holding.held:
+            held.others.discard(holding.node)
+            return
+        held.others.add(holding.node)
+        if holding.echo and held.announced:
+            echo = Holding(self._core.me, holding.app, holding.user, held=True)
+            self._core.try_send(self._core.subjects.node(holding.node), echo)
+
+    def _on_message(self, message: Message, reply: str) -> None:
+        match message:
+            case UserEvent(app, user, frame, except_socket_id):
+                if not self._listener.receive_event(app, user, frame, except_socket_id):
+                    self._core.stats.unclaimed(message.KIND)
+            case Question() | Terminate():
+                self.receive_question(message, reply)
+            case Holding():
+                self.receive_holding(message)
+            case _:
+                self._core.stats.unclaimed(message.KIND)

@@ -1,0 +1,346 @@
+"""One member of the cluster: the parts, put together and kept running. This is what a node works with.
+
+Synchronous calls change state and send; `run` owns every task. The order of a sign-in: `hold` and `watch` take interests,
+`confirm` waits until they are known everywhere and the watched shards are complete, then `announce` tells the others.
+"""
+
+import contextlib
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+import trio
+
+from cluster.bus import Bus, BusAwayError
+from cluster.core import ClusterSettings, Core, NoStats, Stats
+from cluster.directory import Edge
+from cluster.envelope import (
+    Ask,
+    Heartbeat,
+    Holding,
+    Message,
+    Ping,
+    Pong,
+    Question,
+    Snapshot,
+    Terminate,
+    UserEvent,
+)
+from cluster.fence import Fence
+from cluster.holders import Holders
+from cluster.holders import Listener as HoldersListener
+from cluster.membership import Lost, Membership, Met, Probe
+from cluster.presence import Presence
+from cluster.subjects import app_of
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class UserEdge:
+    """A user of an app came online or went offline, in the whole cluster; `age`: seconds since the cause."""
+
+    app: str
+    user: str
+    online: bool
+    age: float
+
+
+class Listener(HoldersListener, Protocol):
+    """The node's side. Nothing in it waits."""
+
+    def user_edges(self, edges: Sequence[UserEdge]) -> None:
+        """Users in watched shards came online or went offline; those that nobody here watches included."""
+
+    def load(self) -> tuple[int, int]:
+        """Connections and signed-in users here, for heartbeats."""
+
+
+@dataclass(slots=True)
+class _Ticket:
+    """One `confirm` that waits."""
+
+    done: Callable[[bool], None] | None
+    waiting: int
+    patience_ends: float
+    given_up_at: float
+    fenced: bool
+
+
+class ShardMismatchError(Exception):
+    """The cluster runs with another number of shards than this node."""
+
+
+class Member:
+    """This process as a member of the cluster. `node_id` is drawn anew at each start."""
+
+    def __init__(self, bus: Bus, settings: ClusterSettings, listener: Listener, stats: Stats | None = None) -> None:
+        self.node_id = secrets.token_hex(8)
+        self._core = Core(self.node_id, bus, settings, stats or NoStats())
+        self._listener = listener
+        self._membership = Membership(settings.membership)
+        self._presence = Presence(self._core, self._tell)
+        self._fence = Fence(self._core, self._membership)
+        self._holders = Holders(self._core, self._presence, listener, self._is_peer)
+        self._tickets: deque[_Ticket] = deque()
+        self._beats = 0
+        self._probes: list[str] = []
+        self._has_probes = trio.Event()
+        self._mismatch: set[str] = set()
+        self._up = trio.Event()
+
+    # -- what a node may ask --------------------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        """Whether the bus carries us."""
+        return self._core.bus.connected
+
+    @property
+    def peers(self) -> int:
+        """How many other nodes live."""
+        return len(self._membership.peers)
+
+    @property
+    def interests(self) -> int:
+        """How many interests this node has on the bus: users, shards, and three of its own."""
+        return len(self._holders) + self._presence.shards_watched + 3
+
+    @property
+    def shards_watched(self) -> int:
+        """How many presence shards are followed."""
+        return self._presence.shards_watched
+
+    def hold(self, app: str, user: str) -> None:
+        """A connection here is about to sign in as the user; paired with `release`."""
+        self._holders.hold(app, user)
+
+    def release(self, app: str, user: str, linger: float | None = None) -> None:
+        """That connection is gone; after the last one, the user goes offline here when the linger ends."""
+        settings = self._core.settings
+        self._holders.release(app, user, settings.presence_linger if linger is None else linger)
+
+    def shards_of(self, app: str, users: Iterable[str]) -> set[str]:
+        """The shards that users belong to."""
+        return {self._core.subjects.stem(app, user) for user in users}
+
+    def watch(self, shards: Iterable[str]) -> None:
+        """Follow the shards; paired with `unwatch`."""
+        for shard in shards:
+            self._presence.watch(shard)
+        self._presence.send_asks()
+
+    def unwatch(self, shards: Iterable[str]) -> None:
+        """One need less of each shard."""
+        for shard in shards:
+            self._presence.unwatch(shard)
+
+    def confirm(self, app: str, user: str, shards: Iterable[str], done: Callable[[bool], None]) -> None:
+        """Call `done(True)` once the user's interest is known everywhere and the shards are complete; perhaps at once.
+
+        A silent peer delays it by `fence_timeout` at the most. `done(False)`: the bus was away for `confirm_timeout`.
+        """
+        waiting = [shard for shard in shards if not self._presence.is_ready(shard)]
+        fenced = self._holders.is_fenced(app, user)
+        if not waiting and fenced:
+            done(True)
+            return
+        now, settings = trio.current_time(), self._core.settings
+        ends = (now + settings.fence_timeout, now + settings.confirm_timeout)
+        ticket = _Ticket(done, len(waiting) + (not fenced), *ends, fenced)
+        self._tickets.append(ticket)
+        for shard in waiting:
+            self._presence.when_ready(shard, lambda: self._punch(ticket))
+        if not fenced:
+            self._fence.wait(lambda: self._pass_fence(ticket, app, user))
+
+    def announce(self, app: str, user: str) -> None:
+        """The user is signed in here, confirmed: tell whoever watches. Idempotent while held."""
+        self._holders.announce(app, user)
+
+    def is_online(self, app: str, user: str) -> bool:
+        """Whether the user is signed in anywhere; the user's shard is watched."""
+        return self._presence.is_up(app, user)
+
+    async def send_events(self, events: Iterable[UserEvent]) -> None:
+        """Carry events to the other holders; returns when the bus has them. Raises `BusAwayError`."""
+        for event in events:
+            self._holders.send_event(event)
+        await self._core.bus.flush()
+
+    async def terminate(self, app: str, user: str) -> int:
+        """Close the user's connections on all other nodes; how many. Raises `BusAwayError`."""
+        return await self._holders.ask(Terminate(app, user))
+
+    async def count(self, app: str, user: str) -> int:
+        """The user's connections on all other nodes. Raises `BusAwayError`."""
+        return await self._holders.ask(Question(app, user))
+
+    # -- running --------------------------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Be a member until cancelled; `started` when every live peer must have been heard.
+
+        Raises `ShardMismatchError` if the cluster that is met first uses another number of shards.
+        """
+        subjects, bus = self._core.subjects, self._core.bus
+        receive = self._core.receiver(self._on_message)
+        bus.subscribe(subjects.node(self.node_id), receive)
+        bus.subscribe(subjects.nodes, receive)
+        self._core.listen()
+        async with trio.open_nursery() as nursery:
+            for task in (self._fence.run, self._presence.answer_asks, self._tick, self._beat, self._probe):
+                nursery.start_soon(task)
+            nursery.start_soon(bus.run, self)
+            await self._up.wait()
+            await trio.sleep(self._core.settings.join_wait)
+            if self._mismatch:
+                raise ShardMismatchError(
+                    f"this node has cluster.shards = {self._core.settings.shards}, but its peers do not: "
+                    "the number must be equal in the whole cluster"
+                )
+            task_status.started()
+
+    async def say_goodbye(self) -> None:
+        """Tell the peers that this node leaves: they need not find it dead. Returns when the bus has it, or is away."""
+        self._core.try_send(self._core.subjects.nodes, self._heartbeat(leaving=True))
+        with contextlib.suppress(BusAwayError):
+            await self._core.bus.flush()
+
+    async def _tick(self) -> None:
+        while True:
+            await trio.sleep(self._core.settings.tick_interval)
+            now = trio.current_time()
+            self._heed(self._membership.poll(now))
+            self._holders.tick(now)
+            self._presence.tick(now)
+            self._expire_tickets(now)
+
+    async def _beat(self) -> None:
+        while True:
+            await trio.sleep(self._core.settings.heartbeat_interval)
+            self._beats += 1
+            self._core.try_send(self._core.subjects.nodes, self._heartbeat(numbers=True))
+
+    def _heartbeat(self, *, numbers: bool = False, hello: bool = False, leaving: bool = False) -> Heartbeat:
+        recent = self._presence.recent_numbers() if numbers else {}
+        settings, server = self._core.settings, self._core.bus.server
+        load = self._listener.load()
+        return Heartbeat(self.node_id, server, self._beats, settings.shards, recent, hello, leaving, *load)
+
+    async def _probe(self) -> None:
+        while True:
+            await self._has_probes.wait()
+            self._has_probes = trio.Event()
+            probes, self._probes = self._probes, []
+            async with trio.open_nursery() as nursery:
+                for node in probes:
+                    nursery.start_soon(self._probe_one, node)
+
+    async def _probe_one(self, node: str) -> None:
+        try:
+            answer = await self._core.ask(node, Ping(), self._core.settings.membership.probe_interval)
+        except (trio.TooSlowError, BusAwayError):
+            return
+        now = trio.current_time()
+        if answer is None:
+            self._heed(self._membership.unanswerable(node, now))
+        else:
+            self._membership.answered(node, now)
+
+    # -- tickets --------------------------------------------------------------------------------------------------
+
+    def _pass_fence(self, ticket: _Ticket, app: str, user: str) -> None:
+        ticket.fenced = True
+        self._holders.fenced(app, user)
+        self._punch(ticket)
+
+    def _punch(self, ticket: _Ticket) -> None:
+        """One of the things that a ticket waits for has come."""
+        ticket.waiting -= 1
+        if not ticket.waiting:
+            self._settle(ticket, confirmed=True)
+
+    def _settle(self, ticket: _Ticket, *, confirmed: bool) -> None:
+        done, ticket.done = ticket.done, None
+        if done is not None:
+            done(confirmed)
+
+    def _expire_tickets(self, now: float) -> None:
+        """Tickets are in the order of their age."""
+        for ticket in list(self._tickets):
+            if ticket.done is None:
+                continue
+            if ticket.patience_ends > now:
+                break
+            if ticket.fenced and self.connected:
+                self._core.stats.fenced(now - ticket.patience_ends, timed_out=True)
+                self._settle(ticket, confirmed=True)
+            elif ticket.given_up_at <= now:
+                self._settle(ticket, confirmed=False)
+        while self._tickets and self._tickets[0].done is None:
+            self._tickets.popleft()
+
+    # -- what the bus says ----------------------------------------------------------------------------------------
+
+    def bus_up(self) -> None:
+        """See `cluster.bus.Watcher`: what peers said meanwhile was not heard, so ask them all."""
+        self._membership.bus_up(trio.current_time())
+        self._core.try_send(self._core.subjects.nodes, self._heartbeat(hello=True))
+        for peer in self._membership.peers:
+            self._presence.peer_up(peer)
+        self._up.set()
+
+    def bus_down(self) -> None:
+        """See `cluster.bus.Watcher`."""
+        self._membership.bus_down()
+
+    def _on_message(self, message: Message, reply: str) -> None:
+        match message:
+            case Heartbeat():
+                self._on_heartbeat(message)
+            case Ping():
+                self._core.try_send(reply, Pong(self.node_id))
+            case Ask():
+                self._presence.receive_ask(message)
+            case Snapshot():
+                self._presence.receive_snapshot(message)
+            case Question() | Terminate():
+                self._holders.receive_question(message, reply)
+            case Holding():
+                self._holders.receive_holding(message)
+            case _:
+                self._core.stats.unclaimed(message.KIND)
+
+    def _on_heartbeat(self, beat: Heartbeat) -> None:
+        if beat.shards != self._core.settings.shards:
+            if beat.node not in self._mismatch:
+                self._mismatch.add(beat.node)
+                log.error("a node with another number of shards is ignored", node=beat.node, shards=beat.shards)
+            return
+        self._heed(self._membership.heard(beat, trio.current_time()))
+        self._presence.receive_numbers(beat.node, beat.numbers)
+        if beat.hello:
+            self._core.try_send(self._core.subjects.node(beat.node), self._heartbeat())
+
+    def _heed(self, events: Sequence[Met | Lost | Probe]) -> None:
+        for event in events:
+            match event:
+                case Met(node):
+                    log.info("peer met", node=node)
+                    self._presence.peer_up(node)
+                case Lost(node, silent, why):
+                    log.info("peer lost", node=node, silent=round(silent, 3), why=why)
+                    self._presence.peer_down(node, silent)
+                case Probe(node):
+                    self._probes.append(node)
+                    self._has_probes.set()
+
+    def _is_peer(self, node: str) -> bool:
+        return node in self._membership.peers
+
+    def _tell(self, edges: Sequence[Edge]) -> None:
+        self._listener.user_edges([UserEdge(app_of(e.shard), e.key, e.up, e.age) for e in edges])

@@ -1,0 +1,259 @@
+"""The bus over NATS: nats-py on an asyncio loop inside Trio (trio-asyncio).
+
+Crossing that bridge once per message would cost 0.1 ms each (10 k/s measured, against 324 k/s batched), so messages cross
+it in neither direction: publishes collect in an outbox that one pump writes, many at a time; arriving messages are handed
+to their handlers from nats-py's reader as they are parsed.
+"""
+
+import random
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+import structlog
+import trio
+import trio_asyncio
+from nats.errors import Error as NatsError
+
+from cluster.bus import BusAwayError, Handler, Watcher
+from cluster.nats_client import NO_RESPONDERS, SlimClient
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NatsSettings:
+    """How to reach NATS. Give at most one of: user and password, token, credentials, nkey. Seconds, bytes, file paths."""
+
+    servers: Sequence[str]
+    name: str = "usher"
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    credentials: str | None = None
+    nkey: str | None = None
+    tls: ssl.SSLContext | None = None
+    tls_hostname: str | None = None
+    connect_timeout: float = 2.0
+    reconnect_wait: float = 0.25
+    ping_interval: float = 2.0
+    outbox_bytes: int = 16 << 20
+
+
+class _Confirmation:
+    """One PING on its way; all flushes of one pump turn share it."""
+
+    def __init__(self) -> None:
+        self._done = trio.Event()
+        self._confirmed = False
+
+    def set_result(self, result: bool) -> None:
+        self._confirmed = result
+        self._done.set()
+
+    async def wait(self) -> None:
+        await self._done.wait()
+        if not self._confirmed:
+            raise BusAwayError("the connection to NATS was lost before it confirmed")
+
+
+class NatsBus:
+    """One node's attachment to NATS; see `Bus` for the contract."""
+
+    def __init__(self, settings: NatsSettings) -> None:
+        self._settings = settings
+        self._client: SlimClient | None = None
+        self._connected = False
+        self._handlers: dict[int, tuple[str, Handler]] = {}
+        self._numbers = count(1)
+        self._outbox: list[bytes] = []
+        self._outbox_bytes = 0
+        self._wake = trio.Event()
+        self._next: _Confirmation | None = None  # what flushes of this pump turn wait for
+        self._outstanding: set[_Confirmation] = set()
+        self._closed = trio.Event()
+        self._complained = ""
+
+    # -- what the cluster calls -----------------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        """See `Bus.connected`."""
+        return self._connected
+
+    @property
+    def server(self) -> str:
+        """See `Bus.server`."""
+        return self._client.server_id if self._client else ""
+
+    @property
+    def max_payload(self) -> int:
+        """See `Bus.max_payload`."""
+        return self._client.max_payload if self._client else 1 << 20
+
+    def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
+        """See `Bus.publish`."""
+        if not self._connected:
+            raise BusAwayError("not connected to NATS")
+        if self._outbox_bytes > self._settings.outbox_bytes:
+            raise BusAwayError("NATS does not take messages as fast as they come")
+        self._send(f"PUB {subject} {reply} {len(payload)}\r\n".encode() + payload + b"\r\n")
+
+    def subscribe(self, subject: str, handler: Handler) -> int:
+        """See `Bus.subscribe`."""
+        number = next(self._numbers)
+        self._handlers[number] = (subject, handler)
+        if self._connected:
+            self._send(f"SUB {subject} {number}\r\n".encode())
+        return number
+
+    def unsubscribe(self, number: int) -> None:
+        """See `Bus.unsubscribe`."""
+        if self._handlers.pop(number, None) is not None and self._connected:
+            self._send(f"UNSUB {number}\r\n".encode())
+
+    async def flush(self) -> None:
+        """See `Bus.flush`."""
+        if not self._connected:
+            raise BusAwayError("not connected to NATS")
+        if self._next is None:
+            self._next = _Confirmation()
+            self._wake.set()
+        await self._next.wait()
+
+    async def run(self, watcher: Watcher, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """See `Bus.run`."""
+        async with trio_asyncio.open_loop(), trio.open_nursery() as nursery:
+            nursery.start_soon(self._pump)
+            started = trio.Event()
+            nursery.start_soon(self._stay_connected, watcher, started)
+            await started.wait()
+            task_status.started()
+
+    # -- the pump -------------------------------------------------------------------------------------------------
+
+    def _send(self, command: bytes) -> None:
+        self._outbox.append(command)
+        self._outbox_bytes += len(command)
+        self._wake.set()
+
+    async def _pump(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            if self._connected and self._client is not None:
+                self._write(self._client)
+            while self._connected and self._client is not None and self._client.unsent() > 1 << 20:  # noqa: ASYNC110
+                await trio.sleep(0.001)  # asyncio's buffer is NATS' backlog: let the outbox collect, which is bounded
+            await trio.lowlevel.checkpoint()
+
+    def _write(self, client: SlimClient) -> None:
+        commands, self._outbox, self._outbox_bytes = self._outbox, [], 0
+        confirmation, self._next = self._next, None
+        if confirmation is not None:
+            self._outstanding = {c for c in self._outstanding if not c._done.is_set()}  # noqa: SLF001 - own class
+            self._outstanding.add(confirmation)
+        client.write(b"".join(commands), confirmation)
+
+    # -- the connection -------------------------------------------------------------------------------------------
+
+    async def _stay_connected(self, watcher: Watcher, started: trio.Event) -> None:
+        """nats-py reconnects by itself; when it gives up (authorisation, slow consumer), begin anew."""
+        while True:
+            self._closed = trio.Event()
+            self._client = client = SlimClient(self._on_message)
+            try:
+                await trio_asyncio.aio_as_trio(client.connect)(**self._options(watcher))
+                self._up(watcher)
+                started.set()
+                await self._closed.wait()
+            except (OSError, ValueError, NatsError) as error:
+                self._complain(error)
+            finally:
+                self._down(watcher)
+                with trio.move_on_after(1) as scope:
+                    scope.shield = True
+                    await trio_asyncio.aio_as_trio(client.close)()
+            await trio.sleep(self._settings.reconnect_wait)
+
+    def _options(self, watcher: Watcher) -> dict[str, object]:
+        async def on_error(error: Exception) -> None:
+            self._complain(error)
+
+        async def on_disconnected() -> None:
+            self._down(watcher)
+
+        async def on_reconnected() -> None:
+            self._up(watcher)
+
+        async def on_closed() -> None:
+            self._closed.set()
+
+        settings = self._settings
+        options: dict[str, object] = {
+            "servers": list(settings.servers),
+            "name": settings.name,
+            "error_cb": on_error,
+            "disconnected_cb": on_disconnected,
+            "reconnected_cb": on_reconnected,
+            "closed_cb": on_closed,
+            "no_echo": True,
+            "connect_timeout": settings.connect_timeout,
+            "max_reconnect_attempts": -1,
+            # nodes that lost the same server at once do not come back to the next one at once
+            "reconnect_time_wait": settings.reconnect_wait * random.uniform(0.8, 1.2),
+            "ping_interval": settings.ping_interval,
+        }
+        choices = {
+            "user": settings.user,
+            "password": settings.password,
+            "token": settings.token,
+            "user_credentials": settings.credentials,
+            "nkeys_seed": settings.nkey,
+            "tls": settings.tls,
+            "tls_hostname": settings.tls_hostname,
+        }
+        return options | {name: value for name, value in choices.items() if value is not None}
+
+    def _up(self, watcher: Watcher) -> None:
+        assert self._client is not None  # noqa: S101 - set before it can connect
+        commands = [f"SUB {subject} {number}\r\n" for number, (subject, _) in self._handlers.items()]
+        self._client.write("".join(commands).encode())
+        self._connected = True
+        self._complained = ""
+        log.info("connected to NATS", server=self._client.server_id)
+        watcher.bus_up()
+
+    def _down(self, watcher: Watcher) -> None:
+        """What waits to be sent is dropped, and whoever waits for it is told."""
+        if not self._connected:
+            return
+        self._connected = False
+        log.warning("lost NATS")
+        waiting, self._outstanding = self._outstanding, set()
+        if self._next is not None:
+            waiting.add(self._next)
+        self._next, self._outbox, self._outbox_bytes = None, [], 0
+        for confirmation in waiting:
+            confirmation.set_result(False)
+        watcher.bus_down()
+
+    def _complain(self, error: Exception) -> None:
+        """One line per kind of trouble, not one per attempt."""
+        text = f"{type(error).__name__}: {error}"
+        if text != self._complained:
+            self._complained = text
+            log.warning("NATS", error=text)
+
+    # -- what arrives ---------------------------------------------------------------------------------------------
+
+    def _on_message(self, sid: int, subject: bytes, reply: bytes, payload: bytes, headers: bytes | None) -> None:
+        entry = self._handlers.get(sid)
+        if entry is None:
+            return  # unsubscribed while it was on its way
+        nobody = headers is not None and headers.startswith(NO_RESPONDERS)
+        try:
+            entry[1](subject.decode(), None if nobody else payload, reply.decode())
+        except Exception:  # a handler's bug must not end the reader, and with it the node's hearing
+            log.exception("a message from the bus was not handled", subject=subject.decode(errors="replace"))

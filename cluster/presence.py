@@ -1,0 +1,191 @@
+"""The presence directory on the bus: what the pure `Directory` decides is done here.
+
+Everything but `answer_asks` is synchronous, so no input can slip in between a decision and its message.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgpack
+import trio
+
+from cluster.core import Core
+from cluster.directory import Directory, Edge, Outcome
+from cluster.envelope import Ask, Change, Message, Snapshot
+from cluster.interest import Interests
+
+_NUMBERED_BEATS = 4  # a heartbeat names the shards that changed since this many beats ago: three may be lost
+_WAITING_ASKS = 10_000  # more are dropped; the asker asks again
+
+
+class Presence:
+    """Own entries, watched shards, and the conversation with peers about both."""
+
+    def __init__(self, core: Core, tell: Callable[[Sequence[Edge]], None]) -> None:
+        """`tell` hears every edge, in order; it does not wait."""
+        self._core = core
+        self._tell = tell
+        self._directory = Directory(core.me)
+        self._interests: Interests[str] = Interests()
+        self._numbers: dict[str, int] = {}  # bus subscription of each watched shard
+        self._beat = 0
+        self._changed: dict[str, tuple[int, int]] = {}  # shard: (last number, beat of its last change)
+        self._partial: dict[tuple[str, str], dict[str, Any]] = {}  # snapshots of which parts are still to come
+        self._waiters: dict[str, list[Callable[[], None]]] = {}
+        self._asked: deque[tuple[str, str]] = deque()
+        self._has_asked = trio.Event()
+
+    # -- own entries ----------------------------------------------------------------------------------------------
+
+    def put(self, app: str, key: str, value: Any) -> None:
+        """This node holds the key from now on."""
+        change, edges = self._directory.put(self._core.subjects.stem(app, key), key, value)
+        self._publish(change, edges)
+
+    def drop(self, app: str, key: str, age: float) -> None:
+        """This node has not held the key for `age` seconds."""
+        dropped = self._directory.drop(self._core.subjects.stem(app, key), key, age)
+        if dropped is not None:
+            self._publish(*dropped)
+
+    def _publish(self, change: Change, edges: list[Edge]) -> None:
+        self._changed[change.shard] = (change.number, self._beat)
+        self._core.try_send(self._core.subjects.change(change.shard, change.key), change)
+        if edges:
+            self._tell(edges)
+
+    # -- watching -------------------------------------------------------------------------------------------------
+
+    def watch(self, shard: str) -> None:
+        """Count one more need of a shard; interest first, then the questions."""
+        if not self._interests.acquire(shard):
+            return
+        handler = self._core.receiver(self._on_change)
+        self._numbers[shard] = self._core.bus.subscribe(self._core.subjects.changes(shard), handler)
+        self._directory.watch(shard)
+
+    def unwatch(self, shard: str) -> None:
+        """Count one need less; the shard is followed for `shard_linger` seconds more, and forgotten by `tick`."""
+        self._interests.release(shard, trio.current_time(), self._core.settings.shard_linger)
+
+    def is_up(self, app: str, key: str) -> bool:
+        """Whether any node holds the key; its shard is watched."""
+        return self._directory.is_up(self._core.subjects.stem(app, key), key)
+
+    def is_ready(self, shard: str) -> bool:
+        """Whether every peer's part of a watched shard is in."""
+        return self._directory.is_ready(shard)
+
+    def when_ready(self, shard: str, call: Callable[[], None]) -> None:
+        """Call once the shard is ready."""
+        self._waiters.setdefault(shard, []).append(call)
+
+    @property
+    def shards_watched(self) -> int:
+        """How many shards are followed."""
+        return len(self._interests)
+
+    def send_asks(self) -> None:
+        """Ask peers for what waits; after `watch` and whatever else may have left a part waiting."""
+        for peer, shards in self._directory.asks(trio.current_time()).items():
+            self._core.try_send(self._core.subjects.node(peer), Ask(self._core.me, tuple(shards)))
+
+    def tick(self, now: float) -> None:
+        """Do what is due: ask again, forget what nobody watches."""
+        for shard in self._interests.poll(now):
+            self._core.bus.unsubscribe(self._numbers.pop(shard))
+            self._directory.unwatch(shard)
+            self._waiters.pop(shard, None)
+        if self._directory.overdue(now):
+            self._core.stats.repaired("unanswered")
+        self.send_asks()
+
+    # -- peers ----------------------------------------------------------------------------------------------------
+
+    def peer_up(self, peer: str) -> None:
+        """Ask a peer for everything watched."""
+        self._directory.peer_up(peer)
+        self.send_asks()
+
+    def peer_down(self, peer: str, age: float) -> None:
+        """A peer is gone, silent for `age` seconds."""
+        self._partial = {at: entries for at, entries in self._partial.items() if at[0] != peer}
+        self._heed(self._directory.peer_down(peer, age))
+
+    def recent_numbers(self) -> Mapping[str, int]:
+        """What the next heartbeat names; calling it begins the next beat."""
+        self._beat += 1
+        oldest = self._beat - _NUMBERED_BEATS
+        self._changed = {shard: at for shard, at in self._changed.items() if at[1] >= oldest}
+        return {shard: number for shard, (number, _) in self._changed.items()}
+
+    def receive_numbers(self, peer: str, numbers: Mapping[str, int]) -> None:
+        """A peer's heartbeat named its numbers."""
+        for _ in self._directory.receive_numbers(peer, numbers):
+            self._core.stats.repaired("heartbeat")
+        self.send_asks()
+
+    def receive_snapshot(self, snapshot: Snapshot) -> None:
+        """A part of a snapshot arrived; parts come back to back, the last one completes it."""
+        at = (snapshot.node, snapshot.shard)
+        entries = self._partial.pop(at, {}) if snapshot.part else {}
+        entries.update(snapshot.entries)
+        if snapshot.part + 1 < snapshot.parts:
+            self._partial[at] = entries
+            return
+        whole = Snapshot(snapshot.node, snapshot.shard, snapshot.number, 0, 1, entries)
+        self._heed(self._directory.receive_snapshot(whole))
+
+    def _on_change(self, message: Message, _reply: str) -> None:
+        if not isinstance(message, Change) or not self._directory.is_watched(message.shard):
+            self._core.stats.unclaimed(message.KIND)
+            return
+        self._heed(self._directory.receive_change(message))
+
+    def _heed(self, outcome: Outcome) -> None:
+        if outcome.repair:
+            self._core.stats.repaired(outcome.repair)
+            self.send_asks()
+        if outcome.edges:
+            self._tell(outcome.edges)
+        for shard in outcome.ready:
+            for call in self._waiters.pop(shard, ()):
+                call()
+
+    # -- answering ------------------------------------------------------------------------------------------------
+
+    def receive_ask(self, ask: Ask) -> None:
+        """A peer asks for own parts: queued, since a newcomer may ask for all shards at once."""
+        if len(self._asked) + len(ask.shards) <= _WAITING_ASKS:
+            self._asked.extend((ask.node, shard) for shard in ask.shards)
+            self._has_asked.set()
+
+    async def answer_asks(self) -> None:
+        """Answer one shard after another, letting others run in between; until cancelled."""
+        while True:
+            await self._has_asked.wait()
+            self._has_asked = trio.Event()
+            while self._asked:
+                self._answer(*self._asked.popleft())
+                await trio.lowlevel.checkpoint()
+
+    def _answer(self, peer: str, shard: str) -> None:
+        number, entries = self._directory.own(shard)
+        parts = list(_split(entries, self._core.bus.max_payload // 2))
+        for index, part in enumerate(parts):
+            snapshot = Snapshot(self._core.me, shard, number, index, len(parts), part)
+            self._core.try_send(self._core.subjects.node(peer), snapshot)
+
+
+def _split(entries: Mapping[str, Any], limit: int) -> Sequence[Mapping[str, Any]]:
+    """The entries in parts of at most about `limit` packed bytes each; at least one part."""
+    parts: list[dict[str, Any]] = [{}]
+    size = 0
+    for key, value in entries.items():
+        size += len(msgpack.packb((key, value)))
+        if size > limit:
+            parts.append({})
+            size = 0
+        parts[-1][key] = value
+    return parts

@@ -1,0 +1,64 @@
+"""The subjects of the cluster protocol; cluster/README.md has the table.
+
+A *stem* is the part of a presence subject before the user: it names one shard of one app and is the shard's key in the
+presence directory, on the wire too. Rule for editing: whoever changes a subject raises `VERSION`, so that nodes of both
+versions can share a NATS without misreading each other.
+"""
+
+from dataclasses import dataclass
+from zlib import crc32
+
+from cluster.tokens import decode_token, encode_token
+
+VERSION = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Subjects:
+    """Every subject below one prefix. `prefix` is itself a valid subject; `shards` is equal in the whole cluster."""
+
+    prefix: str
+    shards: int
+
+    @property
+    def base(self) -> str:
+        """What all subjects start with."""
+        return f"{self.prefix}.{VERSION}"
+
+    @property
+    def nodes(self) -> str:
+        """Heartbeats; every node listens."""
+        return f"{self.base}.nodes"
+
+    def node(self, node: str) -> str:
+        """Requests to one node; its interest is its sign of life."""
+        return f"{self.base}.node.{node}"
+
+    def replies(self, node: str) -> str:
+        """Where one node hears answers: the pattern."""
+        return f"{self.base}.node.{node}.*"
+
+    def reply(self, node: str, token: str) -> str:
+        """Where one node hears the answer to one request."""
+        return f"{self.base}.node.{node}.{token}"
+
+    def user(self, app: str, user: str) -> str:
+        """Events, terminations and questions for a user; its holders listen."""
+        return f"{self.base}.user.{encode_token(app)}.{encode_token(user)}"
+
+    def stem(self, app: str, user: str) -> str:
+        """The presence shard that a user belongs to."""
+        return f"presence.{encode_token(app)}.{crc32(user.encode()) % self.shards}"
+
+    def change(self, stem: str, key: str) -> str:
+        """Where a change of one entry of a shard is published."""
+        return f"{self.base}.{stem}.{encode_token(key)}"
+
+    def changes(self, stem: str) -> str:
+        """All changes of a shard: the pattern; nodes that watch the shard listen."""
+        return f"{self.base}.{stem}.*"
+
+
+def app_of(stem: str) -> str:
+    """The app id inside a stem."""
+    return decode_token(stem.split(".")[1])

@@ -1,0 +1,1 @@
+"""One node: connections, the HTTP API, configuration, metrics, and the `usher` command."""

@@ -1,0 +1,5 @@
+"""`python -m node` is `usher`."""
+
+from node.cli import main
+
+main()

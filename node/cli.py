@@ -1,0 +1,111 @@
+"""The `usher` command: serve, check-config, demo, version.
+
+Stable interface: `usher serve --host H --port P --ops-port M --nats nats://A,nats://B --apps apps.toml
+[--config F]`. Rules for whoever edits this file: flags are texts here, and `node/sources.py` gives them their
+types, so that one wording of errors serves all sources; what only one command needs is imported in that
+command; exit code 2 means that the configuration is wrong, 1 that something else is.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import version as installed_version
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import click
+
+from node.apps import load_apps
+from node.keys import ConfigError
+from node.sources import CONFIG_VARIABLE, KEYS, Given, load_settings, variable_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from node.sources import Loaded
+
+_FLAGS: Final[Mapping[str, str]] = {
+    "--host": "host",
+    "--port": "port",
+    "--ops-host": "ops_host",
+    "--ops-port": "ops_port",
+    "--path-prefix": "path_prefix",
+    "--name": "name",
+    "--nats": "nats.servers",
+    "--apps": "apps",
+    "--log-level": "log.level",
+    "--log-format": "log.format",
+}
+_WRONG_CONFIG: Final = 2
+
+
+def _settings_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command `--config` and one flag for each of the keys that are often set by hand."""
+    for flag, key in reversed(list(_FLAGS.items())):
+        text = f"{KEYS[key].description} [{variable_of(key)}]"
+        command = click.option(flag, help=text, metavar="URL,URL" if KEYS[key].is_list else "VALUE")(command)
+    return click.option("--config", help=f"TOML file with settings. [{CONFIG_VARIABLE}]", metavar="FILE")(command)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def main() -> None:
+    """Usher: a self-hosted Pusher Channels node that puts signed-in users first."""
+
+
+@main.command()
+@_settings_flags
+def serve(config: str | None, **flags: str | None) -> None:
+    """Run a node until SIGTERM or Ctrl-C."""
+    from node.serve import run  # noqa: PLC0415 - `usher version` needs no Trio
+
+    try:
+        status = run(_load(config, flags).settings)
+    except ConfigError as error:
+        _refuse(error)
+    sys.exit(status)
+
+
+@main.command()
+@_settings_flags
+def check_config(config: str | None, **flags: str | None) -> None:
+    """Check the settings and the apps, say what is set and where, and exit 2 if something is wrong."""
+    try:
+        loaded = _load(config, flags)
+        apps = load_apps(loaded.settings.apps)
+    except ConfigError as error:
+        _refuse(error)
+    for name, origin in sorted(loaded.origins.items()):
+        click.echo(f"{name} = {KEYS[name].shown(loaded.value(name))}  ({origin})")
+    click.echo(f"{len(apps)} app{'' if len(apps) == 1 else 's'} in {loaded.settings.apps}")
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address of the web page.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=8000, show_default=True, help="Its port.")
+@click.option("--pusher-js", metavar="PATH", help="A copy of pusher-js to serve; otherwise the CDN does.")
+@click.option("--nodes", type=click.IntRange(1, 9), default=3, show_default=True, help="Nodes to start.")
+def demo(**options: Any) -> None:
+    """Start NATS, several nodes and a web page that shows what they do."""
+    from node.demo import main as run  # noqa: PLC0415 - needs the extra packages, and says so
+
+    sys.exit(run(**options))
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(f"usher {installed_version('usher-realtime')}")
+
+
+def _load(config: str | None, flags: Mapping[str, str | None]) -> Loaded:
+    """Read the settings, with the flags that were given."""
+    texts = ((flag, flags[flag.removeprefix("--").replace("-", "_")]) for flag in _FLAGS)
+    given = [Given(_FLAGS[flag], text, f"flag {flag}") for flag, text in texts if text is not None]
+    return load_settings(config, os.environ, given)
+
+
+def _refuse(error: ConfigError) -> NoReturn:
+    """Say what is wrong with the configuration, and exit."""
+    for problem in error.problems:
+        click.echo(f"usher: {problem}", err=True)
+    sys.exit(_WRONG_CONFIG)

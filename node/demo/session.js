@@ -1,0 +1,67 @@
+// One signed-in user on one node, by pusher-js as it comes: this file is what an application of yours would contain.
+// pusher-js reconnects and signs in again by itself; the handlers hear what happened, and the message that told of it.
+
+/* global Pusher */
+
+const CONNECTION_LOST = 1006;
+
+// Connects to the node on `port` and signs in as `user`, who watches the ids in `watch`. `handlers` has a function for each
+// thing that can happen: see the calls below. Returns the means to `disconnect` and `reconnect`.
+export function openSession({ key, port, user, watch }, handlers) {
+  const pusher = new Pusher(key, {
+    cluster: "usher", // pusher-js insists on one; wsHost and wsPort decide
+    wsHost: location.hostname,
+    wsPort: port,
+    forceTLS: false,
+    enabledTransports: ["ws"],
+    userAuthentication: { endpoint: "/pusher/user-auth", params: { name: user, watch: watch.join(",") } },
+  });
+  pusher.signin();
+
+  const changes = { offline: [], online: [] };
+  const arrived = [];
+  pusher.user.watchlist.bind("offline", (event) => changes.offline.push(...event.user_ids));
+  pusher.user.watchlist.bind("online", (event) => changes.online.push(...event.user_ids));
+  pusher.user.bind("message", (data) => arrived.push(data));
+  pusher.user.bind("pusher:signin_error", (error) => handlers.trouble(`The backend did not vouch for you. ${error.error}`));
+
+  // Runs after the bindings above, for the same message: it adds what was on the wire.
+  pusher.connection.bind("message", (wire) => {
+    if (wire.event === "pusher:signin_success") handlers.signedIn(wire);
+    if (wire.event === "pusher:error") reportError(wire);
+    if (changes.offline.length + changes.online.length) {
+      handlers.presence({ offline: changes.offline.splice(0), online: changes.online.splice(0) }, wire);
+    }
+    for (const data of arrived.splice(0)) handlers.message(data, wire);
+  });
+
+  function reportError(wire) {
+    const { code, message } = wire.data;
+    const announcesClose = code >= 4200 && code < 4300;
+    if (!announcesClose) handlers.trouble(`The node says: ${message}`, wire);
+  }
+
+  let reason = {};
+  let leaving = false;
+  pusher.connection.bind("error", (error) => (reason = error.data ?? error.error?.data ?? {}));
+  pusher.connection.bind("state_change", ({ previous, current }) => {
+    if (current === "connected") {
+      leaving = false;
+      handlers.connected(pusher.connection.socket_id);
+    } else if (previous === "connected" && !leaving) {
+      handlers.closed(reason.code ?? CONNECTION_LOST, reason.message ?? "");
+    } else if (current === "unavailable" || current === "failed") {
+      handlers.trouble("The node cannot be reached. Is the demo still running in its terminal?");
+    }
+    handlers.state(current);
+    reason = {};
+  });
+
+  return {
+    disconnect() {
+      leaving = true;
+      pusher.disconnect();
+    },
+    reconnect: () => pusher.connect(),
+  };
+}

@@ -1,0 +1,209 @@
+"""All connections of this node: opening, refusing, performing what they decide, their timers, and closing.
+
+The hub is what transports see (`node.transport.seam.Acceptor`). It performs the actions of `node.connection` in their
+order, and nothing here waits but the timer task.
+"""
+
+import secrets
+from dataclasses import dataclass
+from typing import assert_never
+
+import structlog
+import trio
+
+from node.apps import App, Apps
+from node.connection import Action, Claim, Close, Connection, Pace, Phase, Refused, Send
+from node.metrics import Metrics
+from node.protocol import frames
+from node.protocol.errors import CloseCode, FatalError, ProtocolError
+from node.protocol.handshake import origin_allowed, parse_handshake
+from node.protocol.messages import decode_message
+from node.timers import Wheel
+from node.transport.seam import Receiver, Transport, Upgrade
+from node.users import Users
+from node.watchers import Watchers
+
+log = structlog.get_logger(__name__)
+
+_TICK = 0.25  # seconds between two looks at the timers
+
+
+@dataclass(frozen=True, slots=True)
+class HubSettings:
+    """`path_prefix` stands before `/app/…`; `batch_interval` in seconds."""
+
+    pace: Pace
+    path_prefix: str = ""
+    batch_interval: float = 0.02
+
+
+class _Session:
+    """A connection as its transport sees it."""
+
+    __slots__ = ("_connection", "_hub")
+
+    def __init__(self, hub: "Hub", connection: Connection) -> None:
+        self._hub = hub
+        self._connection = connection
+
+    def receive(self, text: str) -> None:
+        self._hub.receive(self._connection, text)
+
+    def touch(self) -> None:
+        self._connection.touch(trio.current_time())
+
+    def closed(self) -> None:
+        self._hub.forget(self._connection, "peer")
+
+
+class _RefusedSession:
+    """What a refused connection still says is not heard."""
+
+    def receive(self, text: str) -> None:
+        pass
+
+    def touch(self) -> None:
+        pass
+
+    def closed(self) -> None:
+        pass
+
+
+class Hub:
+    """Every connection of one node."""
+
+    def __init__(self, apps: Apps, metrics: Metrics, settings: HubSettings) -> None:
+        self._apps = apps
+        self._metrics = metrics
+        self._settings = settings
+        self._connections: dict[str, set[Connection]] = {}  # by app id
+        self._wheel: Wheel[Connection] = Wheel(_TICK)
+        self._draining = False
+        self.watchers = Watchers(metrics, settings.batch_interval)
+        self.users = Users(metrics, self.watchers, self.disconnect)
+
+    # -- opening --------------------------------------------------------------------------------------------------
+
+    def open(self, upgrade: Upgrade, transport: Transport) -> Receiver:
+        """See `Acceptor`: establish the connection, or tell why not and close (protocol.md 1.2, 1.4)."""
+        try:
+            app = self._admit(upgrade)
+        except FatalError as error:
+            self._metrics.closes.labels(str(int(error.code))).inc()
+            transport.offer(frames.encode_error(error.code, error.message))
+            transport.close(error.code, error.message)
+            return _RefusedSession()
+        # 106 random bits: unique in the cluster without asking anyone, and half of every signed string
+        socket_id = f"{secrets.randbits(53)}.{secrets.randbits(53)}"
+        connection = Connection(app, socket_id, transport, trio.current_time())
+        self._connections.setdefault(app.id, set()).add(connection)
+        self.users.connections += 1
+        self._metrics.connections.labels(app.id).inc()
+        self._wheel.schedule(connection, connection.next_check(self._settings.pace))
+        timeout = int(self._settings.pace.activity_timeout)
+        transport.offer(frames.encode_connection_established(socket_id, max(1, timeout)))
+        return _Session(self, connection)
+
+    def _admit(self, upgrade: Upgrade) -> App:
+        """The app of a new connection; raises `FatalError`."""
+        handshake = parse_handshake(upgrade.path, upgrade.query, self._settings.path_prefix)
+        app = self._apps.by_key(handshake.key)
+        if app is None:
+            message = f"App key {handshake.key[:100]} not in this cluster. Did you forget to specify the cluster?"
+            raise FatalError(CloseCode.UNKNOWN_APP, message)
+        if not app.enabled:
+            raise FatalError(CloseCode.APP_DISABLED, "The app is disabled")
+        if app.require_tls and not upgrade.secure:
+            raise FatalError(CloseCode.TLS_REQUIRED, "The app accepts only TLS connections")
+        if not origin_allowed(upgrade.origin, app.allowed_origins):
+            raise FatalError(CloseCode.UNAUTHORIZED, "Origin not allowed")
+        if 0 < app.max_connections <= len(self._connections.get(app.id, ())):
+            raise FatalError(CloseCode.OVER_QUOTA, "The app is over its connection quota")
+        if self._draining:
+            raise FatalError(CloseCode.RECONNECT, "The node is leaving, connect again")
+        return app
+
+    # -- performing -----------------------------------------------------------------------------------------------
+
+    def receive(self, connection: Connection, text: str) -> None:
+        """One text message of a connection."""
+        if connection.is_closed:
+            return
+        try:
+            message = decode_message(text)
+            self._metrics.messages_received.labels(type(message).__name__.lower()).inc()
+            self._perform(connection, connection.receive(message))
+        except ProtocolError as error:
+            self._metrics.messages_received.labels("malformed").inc()
+            connection.transport.offer(frames.encode_error(error.code, error.message))
+        except Exception:  # a bug of ours that one message shows ends one connection, not the node
+            self._metrics.errors.labels("message").inc()
+            log.exception("a message was not handled", app=connection.app.id)
+            self.disconnect(connection, CloseCode.OVER_CAPACITY, "Internal error")
+
+    def _perform(self, connection: Connection, actions: tuple[Action, ...]) -> None:
+        for action in actions:
+            match action:
+                case Send(frame):
+                    connection.transport.offer(frame)
+                case Close(code, message):
+                    self.disconnect(connection, code, message)
+                case Claim():
+                    self.users.claim(connection, action)
+                case Refused():
+                    self.users.refused(connection)
+                case _:
+                    assert_never(action)
+
+    # -- closing --------------------------------------------------------------------------------------------------
+
+    def disconnect(self, connection: Connection, code: int, message: str) -> None:
+        """Tell the error, close, and forget at once: what happens from now on does not reach the connection."""
+        if connection.is_closed:
+            return
+        connection.transport.offer(frames.encode_error(code, message))
+        connection.transport.close(code, message)
+        self.forget(connection, str(int(code)))
+
+    def forget(self, connection: Connection, code: str) -> None:
+        """The connection has ended, or is about to; idempotent. `code` is for the count."""
+        if connection.is_closed:
+            return
+        connection.phase = Phase.CLOSED
+        self.users.forget(connection)
+        self.users.connections -= 1
+        self._connections[connection.app.id].discard(connection)
+        self._metrics.connections.labels(connection.app.id).dec()
+        self._metrics.closes.labels(code).inc()
+
+    def drain(self) -> None:
+        """Close every connection so that it comes back elsewhere at once, and admit no more."""
+        self._draining = True
+        self._metrics.draining.set(1)
+        for connections in list(self._connections.values()):
+            for connection in list(connections):
+                self.disconnect(connection, CloseCode.RECONNECT, "The node is leaving, connect again")
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait in all outboxes."""
+        return sum(c.transport.buffered for connections in self._connections.values() for c in connections)
+
+    # -- time -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Heartbeats, deadlines and watchlist frames; until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.watchers.run)
+            nursery.start_soon(self._check_timers)
+
+    async def _check_timers(self) -> None:
+        while True:
+            await trio.sleep(_TICK)
+            now = trio.current_time()
+            for connection in self._wheel.poll(now):
+                if connection.is_closed:
+                    continue
+                self._perform(connection, connection.check(now, self._settings.pace))
+                if not connection.is_closed:
+                    self._wheel.schedule(connection, connection.next_check(self._settings.pace))

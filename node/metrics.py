@@ -1,0 +1,128 @@
+"""Metrics of one node: about users, not only sockets.
+
+Rules for whoever edits this file: names are `usher_*` in base units, counters end in `_total`, and `promtool
+check metrics` passes. A label's values come from short lists in the code: never a user id, a channel, a
+socket id, an address or a close code that a client chose (those count as `other`). The `app` label is the
+app's id. Every metric belongs to one `Metrics`, so that several nodes can live in one process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series for every counter, which nobody reads
+
+_LATENCY: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_OFFLINE: Final = (0.1, 0.5, 1, 1.25, 1.5, 2, 2.5, 3, 5, 10, 30)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A metric as Prometheus sees it, for the reference table."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    text: str
+
+
+class Metrics:
+    """All metrics of a node, one attribute each, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.described: list[Description] = []
+        self._add_connections()
+        self._add_users()
+        self._add_bus()
+        self._add_process()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+
+    def exposition(self) -> bytes:
+        """Return everything in Prometheus' text format; its type is CONTENT_TYPE."""
+        return generate_latest(self.registry)
+
+    def _add_connections(self) -> None:
+        self.connections = self._gauge("connections", "Connections that are established.", "app")
+        self.signed_in_connections = self._gauge("signed_in_connections", "Connections that are signed in as a user.", "app")
+        self.messages_received = self._counter("messages_received", "Messages from clients, by kind.", "kind")
+        self.closes = self._counter("closes", "Connections that ended, by close code.", "code")
+        self.outbox_bytes = self._gauge("outbox_bytes", "Bytes that wait for slow clients, all connections together.")
+        self.slow_consumer_closes = self._counter(
+            "slow_consumer_closes", "Connections closed with 4100 because their outbox was full."
+        )
+        self.draining = self._gauge("draining", "1 while the node is leaving, else 0.")
+        self.api_requests = self._counter(
+            "api_requests", "Requests to the HTTP API, by route and status.", "route", "status"
+        )
+        self.api_request_seconds = self._histogram(
+            "api_request_seconds", "From the whole request to the whole response.", _LATENCY, "route"
+        )
+
+    def _add_users(self) -> None:
+        self.users_online = self._gauge("users_online_here", "Users with a signed-in connection on this node.", "app")
+        self.watch_edges = self._gauge("watch_edges", "Pairs of watcher and watched held on this node.", "app")
+        self.shards_watched = self._gauge("shards_watched", "Presence shards that this node follows.")
+        self.signins = self._counter("signins", "Sign-ins, by result.", "app", "result")
+        self.watchlist_events = self._counter("watchlist_events", "Watchlist events sent to connections, by name.", "name")
+        self.offline_seconds = self._histogram(
+            "offline_seconds", "From a user's last close to the offline event of a watcher here.", _OFFLINE
+        )
+        self.terminations = self._counter("terminations", "Users terminated through this node.")
+        self.termination_seconds = self._histogram(
+            "termination_seconds", "From the request to the last holder's answer.", _LATENCY
+        )
+        self.presence_flaps = self._counter("presence_flaps", "Users seen offline and online again within five seconds.")
+        self.presence_repairs = self._counter(
+            "presence_repairs", "Snapshots asked for because something was missed, by reason.", "reason"
+        )
+
+    def _add_bus(self) -> None:
+        self.bus_messages = self._counter("bus_messages", "Messages on the bus, by direction and kind.", "direction", "kind")
+        self.bus_unclaimed = self._counter(
+            "bus_unclaimed", "Messages from the bus that found nobody on this node, by kind.", "kind"
+        )
+        self.bus_connected = self._gauge("bus_connected", "1 while the bus can be reached, else 0.")
+        self.bus_reconnects = self._counter("bus_reconnects", "Times that the bus came back.")
+        self.interests = self._gauge("interests", "Subjects of the bus that this node wants.")
+        self.peers = self._gauge("peers", "Other nodes of the cluster, by state.", "state")
+        self.fence_seconds = self._histogram(
+            "fence_seconds", "From a new interest to the certainty that every NATS server knows it.", _LATENCY
+        )
+        self.fence_timeouts = self._counter("fence_timeouts", "Fences that went on without some peer's answer.")
+
+    def _add_process(self) -> None:
+        self.loop_lag = self._histogram("loop_lag_seconds", "How much later than asked a task was woken.", _LATENCY)
+        self.errors = self._counter("errors", "Errors that should not have happened, by where.", "where")
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        self._describe(f"usher_{name}_total", "counter", labels, text)
+        return Counter(f"usher_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        self._describe(f"usher_{name}", "gauge", labels, text)
+        return Gauge(f"usher_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        self._describe(f"usher_{name}", "histogram", labels, text)
+        return Histogram(f"usher_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+    def _describe(self, name: str, kind: str, labels: tuple[str, ...], text: str) -> None:
+        self.described.append(Description(name, kind, labels, text))

@@ -1,0 +1,117 @@
+"""Who makes an HTTP request: the signature in its query (protocol.md 8.2).
+
+The signed text is the method, the path and all other parameters, sorted, with plain values. What SDKs sign
+is not always what arrives: libraries escape paths and values, PHP sends an array for a list it signed as
+`a,b`, and `+` may be itself or a space. So every text that the request can stand for is tried, the literal
+one first; each of them was signed by somebody who has the secret, and they all mean the same request.
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from node.protocol.errors import ApiError, excerpt
+from node.protocol.signatures import is_signed
+from node.protocol.targets import decode_percent, split_query
+
+TIMESTAMP_TOLERANCE = 600
+"""Seconds that a request's timestamp may be off, in both directions."""
+
+_HOW_TO_SIGN = "sign the request with auth_key, auth_timestamp, auth_version, body_md5 and auth_signature"
+_TIMESTAMP = re.compile(r"[0-9]{1,15}")
+_ARRAY_KEY = re.compile(r"(.+)\[[0-9]*\]")
+
+
+def auth_key_of(raw_query: str) -> str:
+    """The key that a request names, to find its app by. Raises `ApiError(401)` if there is none."""
+    return _required(_read_parameters(raw_query), "auth_key")
+
+
+def verify_request(  # noqa: PLR0913, PLR0917, what is signed has this many parts
+    method: str, raw_path: str, raw_query: str, body: bytes, secrets: Sequence[str], now: float
+) -> None:
+    """Check that the request was signed with one of the secrets, around `now` (unix time), over this body.
+
+    Path and query are percent-encoded as received, without the prefix of a reverse proxy. Raises
+    `ApiError(401)`.
+    """
+    parameters = _read_parameters(raw_query)
+    signature = _required(parameters, "auth_signature")
+    _check_version(_required(parameters, "auth_version"))
+    _check_timestamp(_required(parameters, "auth_timestamp"), now)
+    _check_signature(signature, tuple(_signed_texts(method, raw_path, raw_query)), secrets)
+    _check_body(parameters.get("body_md5"), body)
+
+
+def _required(parameters: Mapping[str, str], name: str) -> str:
+    if value := parameters.get(name):
+        return value
+    raise ApiError(401, f"Missing {name}: {_HOW_TO_SIGN}")
+
+
+def _check_version(version: str) -> None:
+    if version != "1.0":
+        raise ApiError(401, f"Invalid auth_version '{excerpt(version, 20)}': it must be 1.0")
+
+
+def _check_timestamp(timestamp: str, now: float) -> None:
+    if not _TIMESTAMP.fullmatch(timestamp):
+        message = f"Invalid auth_timestamp '{excerpt(timestamp, 20)}': it must be unix time in seconds"
+        raise ApiError(401, message)
+    if abs(int(timestamp) - now) > TIMESTAMP_TOLERANCE:
+        given = f"Timestamp expired: Given timestamp ({timestamp}) not within {TIMESTAMP_TOLERANCE}s"
+        raise ApiError(401, f"{given} of server time ({now:.0f}). Check the clock of the sender")
+
+
+def _check_signature(signature: str, texts: Sequence[str], secrets: Sequence[str]) -> None:
+    if not any(is_signed(signature, text, secrets) for text in texts):
+        literal = excerpt(texts[0]).replace("\n", "\\n")
+        expected = f'Invalid signature: you should have sent HmacSHA256Hex("{literal}", your_secret_key)'
+        raise ApiError(401, f'{expected}, but you sent "{excerpt(signature, 100)}"')
+
+
+def _check_body(body_md5: str | None, body: bytes) -> None:
+    """A body needs its digest; an empty body may have one, as the Python SDK sends it."""
+    if body_md5 is None:
+        if body:
+            raise ApiError(401, f"Missing body_md5: the request has a body; {_HOW_TO_SIGN}")
+        return
+    actual = hashlib.md5(body, usedforsecurity=False).hexdigest()
+    if not hmac.compare_digest(body_md5.lower().encode(errors="surrogatepass"), actual.encode()):
+        raise ApiError(401, f"Invalid body_md5: the body of {len(body)} bytes that arrived has another MD5")
+
+
+def _signed_texts(method: str, raw_path: str, raw_query: str) -> Iterator[str]:
+    """Every distinct text that may have been signed for this request, the literal one first."""
+    literal, form = _read_parameters(raw_query), _read_parameters(raw_query.replace("+", " "))
+    queries = dict.fromkeys(_join_parameters(each) for each in _variants(literal, form))
+    for path in dict.fromkeys((raw_path, decode_percent(raw_path))):
+        for query in queries:
+            yield f"{method.upper()}\n{path}\n{query}"
+
+
+def _variants(literal: dict[str, str], form: dict[str, str]) -> Iterator[dict[str, str]]:
+    for parameters in (literal, form):
+        yield parameters
+        yield _fold_arrays(parameters)
+
+
+def _read_parameters(raw_query: str) -> dict[str, str]:
+    """Parameters by lower-case key, decoded once; of those with the same key, the last."""
+    return {decode_percent(key).lower(): decode_percent(value) for key, value in split_query(raw_query)}
+
+
+def _join_parameters(parameters: Mapping[str, str]) -> str:
+    signed = sorted(item for item in parameters.items() if item[0] != "auth_signature")
+    return "&".join(f"{key}={value}" for key, value in signed)
+
+
+def _fold_arrays(parameters: Mapping[str, str]) -> dict[str, str]:
+    """`info[0]=a&info[1]=b` as PHP signed it: `info=a,b`."""
+    folded: dict[str, str] = {}
+    for key, value in parameters.items():
+        array = _ARRAY_KEY.fullmatch(key)
+        name = array[1] if array else key
+        folded[name] = f"{folded[name]},{value}" if array and name in folded else value
+    return folded

@@ -1,0 +1,171 @@
+"""One process: the parts of a node, put together, started in order and stopped in order.
+
+Start: operations port, bus and cluster (every live peer was heard), then the port for clients; one line on stdout says
+that connections are accepted. Stop, on SIGTERM or Ctrl-C: not ready, closed to newcomers, every connection told to come
+back elsewhere, presence lingering so that they make no noise, goodbye to the peers, exit 0. A second signal hurries.
+"""
+
+import signal
+import ssl
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import structlog
+import trio
+
+from cluster import Member, ShardMismatchError
+from node.api import Api
+from node.apps import Apps, load_apps
+from node.bus import ClusterMetrics, cluster_settings, make_bus
+from node.connection import Pace
+from node.hub import Hub, HubSettings
+from node.keys import ConfigError
+from node.logs import configure_logs
+from node.metrics import Metrics
+from node.operations import Operations, Readiness, measure_loop_lag
+from node.reload import AppsFile
+from node.settings import Settings
+from node.transport.head import HttpLimits
+from node.transport.listener import serve
+from node.transport.settings import TransportSettings
+
+log = structlog.get_logger(__name__)
+
+_OBSERVE_INTERVAL = 0.5  # seconds between two looks at what gauges show
+_LAST_WORDS = 1.0  # seconds that the bus has for the goodbye
+
+
+def run(settings: Settings) -> int:
+    """Run a node until it is told to stop; the exit status. Raises `ConfigError`."""
+    configure_logs(settings.log)
+    node = Node(settings, Apps(load_apps(settings.apps)))
+    problem = ""
+    try:
+        trio.run(node.run)
+    except* (ShardMismatchError, OSError) as group:
+        problem = "; ".join(str(error) for error in _leaves(group))
+    if problem:
+        log.error("cannot run", reason=problem)
+    return 1 if problem else 0
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+class Node:
+    """One node. Make it, then `run` it once."""
+
+    def __init__(self, settings: Settings, apps: Apps) -> None:
+        self._settings = settings
+        self._apps = apps
+        self._apps_file = AppsFile(settings.apps, apps)
+        self._metrics = Metrics()
+        self._readiness = Readiness(self._metrics, bus_grace=settings.nats.ready_grace)
+        self._operations = Operations(self._metrics, self._readiness)
+        self._cluster_metrics = ClusterMetrics(self._metrics)
+        pace = Pace(settings.websocket.activity_timeout, settings.websocket.pong_timeout)
+        self._hub = Hub(apps, self._metrics, HubSettings(pace, settings.path_prefix, settings.watchlist.batch_interval))
+        self._member = Member(make_bus(settings), cluster_settings(settings), self._hub.users, self._cluster_metrics)
+        self._hub.users.member = self._member
+        self._api = Api(apps, self._hub.users, self._metrics, path_prefix=settings.path_prefix)
+        self._tls = _server_context(settings)
+        self._stop = trio.Event()
+        self._serving = False
+
+    async def run(self) -> None:
+        """Start everything, serve until told to stop, stop everything."""
+        async with trio.open_nursery() as background:
+            background.start_soon(self._heed_signals, background.cancel_scope)
+            background.start_soon(self._apps_file.watch)
+            background.start_soon(self._apps_file.reload_on_hangup)
+            background.start_soon(measure_loop_lag, self._metrics)
+            background.start_soon(self._observe)
+            operations = await trio.open_tcp_listeners(self._settings.ops_port, host=self._settings.ops_host)
+            background.start_soon(self._operations.serve, operations)
+            await background.start(self._member.run)
+            background.start_soon(self._hub.run)
+            await self._serve_clients()
+            await self._leave()
+            background.cancel_scope.cancel()
+
+    async def _serve_clients(self) -> None:
+        """Accept connections until told to stop; then close all that there are, within the drain's timeout."""
+        tcp = await trio.open_tcp_listeners(self._settings.port, host=self._settings.host)
+        listeners: Sequence[trio.abc.Listener[Any]] = tcp
+        if self._tls is not None:
+            listeners = [trio.SSLListener(listener, self._tls, https_compatible=True) for listener in tcp]
+        async with trio.open_nursery() as nursery:
+            arguments = (listeners, self._hub, self._api.handle, _transport_settings(self._settings), self._metrics)
+            await nursery.start(serve, *arguments)
+            self._serving = True
+            self._readiness.set_listening(listening=True)
+            self._announce(tcp)
+            await self._stop.wait()
+            self._readiness.set_draining()
+            nursery.cancel_scope.deadline = trio.current_time() + self._settings.drain.timeout
+            for listener in tcp:
+                await listener.aclose()
+            self._hub.drain()
+
+    async def _leave(self) -> None:
+        """Let users who came back elsewhere make no noise, then say goodbye."""
+        await trio.sleep(self._settings.presence.linger if self._settings.nats.servers else 0)
+        with trio.move_on_after(_LAST_WORDS):
+            await self._member.say_goodbye()
+
+    def _announce(self, listeners: Sequence[trio.SocketListener]) -> None:
+        """The one line that says that connections are accepted; whoever starts a node waits for it."""
+        scheme = "https" if self._tls else "http"
+        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
+        port = listeners[0].socket.getsockname()[1]
+        sys.stdout.write(f"usher {self._member.node_id} accepts connections on {scheme}://{host}:{port}\n")
+        sys.stdout.flush()
+
+    async def _heed_signals(self, everything: trio.CancelScope) -> None:
+        """The first signal stops, the second hurries."""
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for number in signals:
+                log.info("told to stop", signal=signal.Signals(number).name, hurry=self._stop.is_set())
+                if self._stop.is_set() or not self._serving:
+                    everything.cancel()
+                self._stop.set()
+
+    async def _observe(self) -> None:
+        """Keep the gauges and the readiness true."""
+        while True:
+            self._readiness.set_bus(self._member.connected, trio.current_time())
+            self._cluster_metrics.observe(self._member)
+            self._metrics.outbox_bytes.set(self._hub.buffered)
+            await trio.sleep(_OBSERVE_INTERVAL)
+
+
+def _server_context(settings: Settings) -> ssl.SSLContext | None:
+    if not settings.tls.certificate:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.tls.certificate, settings.tls.key or None)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigError(f"tls: expected readable PEM files, got: {error}") from error
+    return context
+
+
+def _transport_settings(settings: Settings) -> TransportSettings:
+    api, websocket = settings.api, settings.websocket
+    return TransportSettings(
+        http=HttpLimits(api.max_head_bytes, api.max_target_bytes, api.max_body_bytes),
+        request_timeout=api.request_timeout,
+        idle_timeout=api.keep_alive_timeout,
+        max_message=websocket.max_message_bytes,
+        max_outbox=websocket.outbox_bytes,
+        close_timeout=websocket.close_timeout,
+        max_waiting=settings.max_waiting,
+        websocket_prefix=f"{settings.path_prefix}/app/",
+        trust_forwarded=settings.trust_forwarded,
+    )

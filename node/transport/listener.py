@@ -1,0 +1,115 @@
+"""Accepts connections and serves each: its HTTP first, and its WebSocket if it asks for one.
+
+This, with http.py and websocket.py, is the transport for any Trio stream. A faster one for plain TCP would be another
+`serve` beside this one, chosen per listener, over the same seam and the same conformance suite.
+"""
+
+import errno
+from collections.abc import Sequence
+from typing import Any, Final
+
+import structlog
+import trio
+
+from node.metrics import Metrics
+from node.transport.http import HttpConversation, KeepAlive
+from node.transport.message import UpgradeRequest
+from node.transport.seam import Acceptor, ApiHandler, Upgrade
+from node.transport.settings import TransportSettings
+from node.transport.streams import client_of, drop, tune
+from node.transport.websocket import WebSocketTransport
+
+_log = structlog.get_logger(__name__)
+
+_EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_BACK_OFF: Final = 0.1
+
+
+async def serve(  # noqa: PLR0913 - the seam's two sides, and what both need
+    listeners: Sequence[trio.abc.Listener[Any]],
+    acceptor: Acceptor,
+    api: ApiHandler,
+    settings: TransportSettings,
+    metrics: Metrics,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve every connection that comes to the listeners. TLS listeners need `https_compatible=True`.
+
+    To stop politely, close the listeners: what was accepted goes on, idle HTTP connections end, and this returns when
+    the last connection has ended. Cancelled, it drops them all, within about a second. Closes the listeners.
+    Raises OSError (in a group) if a listener fails for another reason than a lack of file descriptors or memory.
+    """
+    server = _Server(acceptor, api, settings, metrics)
+    try:
+        async with trio.open_nursery() as connections:
+            async with trio.open_nursery() as accepting:
+                for listener in listeners:
+                    accepting.start_soon(server.accept_all, listener, connections)
+                task_status.started()
+            server.keep_alive.end()
+    finally:
+        with trio.CancelScope(shield=True):
+            for listener in listeners:
+                await trio.aclose_forcefully(listener)
+
+
+class _Server:
+    """What the connections of one `serve` share."""
+
+    def __init__(self, acceptor: Acceptor, api: ApiHandler, settings: TransportSettings, metrics: Metrics) -> None:
+        self._acceptor = acceptor
+        self._api = api
+        self._settings = settings
+        self._metrics = metrics
+        self._waiting = 0  # connections that have not sent a whole request yet
+        self.keep_alive = KeepAlive()
+
+    async def accept_all(self, listener: trio.abc.Listener[Any], connections: trio.Nursery) -> None:
+        """Accept until the listener is closed. Out of descriptors, wait for connections to end."""
+        exhausted = False
+        while True:
+            try:
+                stream = await listener.accept()
+            except trio.ClosedResourceError:
+                return
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    raise
+                if not exhausted:
+                    _log.warning("cannot accept connections for now", reason=error.strerror)
+                exhausted = True
+                await trio.sleep(_BACK_OFF)
+            else:
+                exhausted = False
+                connections.start_soon(self._serve, stream)
+
+    async def _serve(self, stream: trio.abc.Stream) -> None:
+        """Serve one connection to its end. What goes wrong in it stays in it."""
+        try:
+            tune(stream, self._settings.user_timeout)
+            await self._converse(stream)
+        except Exception:  # noqa: BLE001 - the connection ends here, the server goes on
+            _log.exception("a connection failed")
+            self._metrics.errors.labels("connection").inc()
+        finally:
+            await drop(stream)
+
+    async def _converse(self, stream: trio.abc.Stream) -> None:
+        if self._waiting >= self._settings.max_waiting:
+            return
+        conversation = HttpConversation(stream, self._api, self.keep_alive, self._settings, self._metrics)
+        self._waiting += 1
+        try:
+            request = await conversation.receive()
+        finally:
+            self._waiting -= 1
+        upgrade = await conversation.answer_all(request)
+        if upgrade is not None:
+            transport = WebSocketTransport(stream, self._settings, self._metrics)
+            await transport.run(upgrade, self._describe(upgrade, stream), self._acceptor)
+
+    def _describe(self, request: UpgradeRequest, stream: trio.abc.Stream) -> Upgrade:
+        headers = request.headers
+        remote, secure = client_of(stream, headers, trust=self._settings.trust_forwarded)
+        return Upgrade(request.path, request.query, headers.get("origin"), remote, secure)

@@ -1,0 +1,88 @@
+"""What differs between Trio streams: addresses, socket options, and how to part from a peer."""
+
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+
+import trio
+
+_LINGER_BYTES = 1024 * 1024
+_CLOSE_TIMEOUT = 1.0
+
+DOWN = (trio.BrokenResourceError, trio.ClosedResourceError)
+"""What a Trio stream raises when the peer or the stream is gone."""
+
+
+def socket_of(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
+    """The socket at the bottom of a plain or TLS stream; None where there is none, as in memory."""
+    while isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    return stream.socket if isinstance(stream, trio.SocketStream) else None
+
+
+def peer_of(stream: trio.abc.Stream) -> str:
+    """The peer's `address:port`; empty without one, and for a peer that is gone already."""
+    sock = socket_of(stream)
+    if sock is None or sock.family not in {socket.AF_INET, socket.AF_INET6}:
+        return ""
+    try:
+        host, port, *_ = sock.getpeername()
+    except OSError:
+        return ""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def tune(stream: trio.abc.Stream, user_timeout: float) -> None:
+    """Send small frames at once, and notice peers that are gone without a word. `user_timeout` in seconds."""
+    sock = socket_of(stream)
+    if sock is None or sock.family not in {socket.AF_INET, socket.AF_INET6}:
+        return
+    with suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(user_timeout * 1000))
+
+
+async def hang_up(stream: trio.abc.Stream, *, linger: float = 0.0) -> None:
+    """Close a stream after the last word was sent. Never raises; bounded in time also when cancelled.
+
+    `linger`: the peer may be sending still. Closing with its bytes unread would reset the connection and could
+    destroy the last word on its way, so for up to that many seconds they are read and thrown away.
+    """
+    with suppress(*DOWN):
+        if linger:
+            with trio.move_on_after(linger, shield=True):
+                await _discard(stream)
+        with trio.move_on_after(_CLOSE_TIMEOUT, shield=True):
+            await stream.aclose()  # TLS says goodbye here; cancelled, it closes just the same
+
+
+async def drop(stream: trio.abc.Stream) -> None:
+    """Close a stream at once, whatever is on its way. Never raises."""
+    with trio.CancelScope(shield=True), suppress(*DOWN):
+        await trio.aclose_forcefully(stream)
+
+
+async def _discard(stream: trio.abc.Stream) -> None:
+    if isinstance(stream, trio.abc.HalfCloseableStream):
+        await stream.send_eof()
+    discarded = 0
+    while discarded < _LINGER_BYTES:
+        data = await stream.receive_some()
+        if not data:
+            return
+        discarded += len(data)
+
+
+def client_of(stream: trio.abc.Stream, headers: Mapping[str, str], *, trust: bool) -> tuple[str, bool]:
+    """Who asks, and whether over TLS: what the nearest proxy says if it is to be trusted, else what the stream says."""
+    remote, secure = peer_of(stream), isinstance(stream, trio.SSLStream)
+    if trust:
+        remote = _last(headers.get("x-forwarded-for")) or remote
+        secure = secure or _last(headers.get("x-forwarded-proto")).lower() == "https"
+    return remote, secure
+
+
+def _last(header: str | None) -> str:
+    """The nearest proxy's own entry: those before it came with the request."""
+    return (header or "").rpartition(",")[2].strip()

@@ -1,0 +1,211 @@
+"""The users who are signed in on this node: sign-in, events, termination, and what the cluster is told of them.
+
+A connection *holds* its user from the verified signature on (so that a termination finds it), is *signed in* once the
+cluster has confirmed, and lets go when it is forgotten. Everything that changes state is synchronous.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+import trio
+
+from cluster import BusAwayError, Member, UserEdge
+from cluster import UserEvent as BusEvent
+from node.apps import App
+from node.connection import Claim, Connection, Phase, Send
+from node.metrics import Metrics
+from node.protocol.errors import CloseCode
+from node.watchers import Watchers
+
+log = structlog.get_logger(__name__)
+
+Disconnect = Callable[[Connection, int, str], None]
+TERMINATED = "You got disconnected by the app"
+
+
+class Unavailable(Exception):  # noqa: N818 - the word of HTTP 503
+    """The bus could not carry it. Nothing was promised: the caller tries again."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserEvent:
+    """An encoded frame for the connections of a user, but for the one named."""
+
+    user_id: str
+    frame: bytes
+    except_socket_id: str | None = None
+
+
+@dataclass(slots=True)
+class _LocalUser:
+    signed_in: set[Connection] = field(default_factory=set)
+    signing_in: set[Connection] = field(default_factory=set)
+
+
+class Users:
+    """The users of this node's connections. It is the cluster's listener; set `member` before anything else."""
+
+    member: Member
+
+    def __init__(self, metrics: Metrics, watchers: Watchers, disconnect: Disconnect) -> None:
+        self._metrics = metrics
+        self._watchers = watchers
+        self._disconnect = disconnect
+        self._users: dict[tuple[str, str], _LocalUser] = {}
+        self._online = 0
+        self.connections = 0  # all that this node has, for heartbeats; the hub counts
+
+    # -- signing in -----------------------------------------------------------------------------------------------
+
+    def claim(self, connection: Connection, claim: Claim) -> None:
+        """A signature was verified: let the cluster know, and answer when it does."""
+        app, user = connection.app.id, claim.user
+        local = self._users.setdefault((app, user.id), _LocalUser())
+        if connection not in local.signed_in and connection not in local.signing_in:
+            local.signing_in.add(connection)
+            self.member.hold(app, user.id)
+        shards = self.member.shards_of(app, user.watchlist)
+        self.member.watch(shards)
+        self.member.confirm(app, user.id, shards, lambda confirmed: self._settle(connection, claim, shards, confirmed))
+
+    def _settle(self, connection: Connection, claim: Claim, shards: set[str], confirmed: bool) -> None:
+        """The cluster has answered a claim; the connection may have closed or claimed again meanwhile."""
+        try:
+            self._answer(connection, claim, shards, confirmed)
+        except Exception:  # a bug of ours that one sign-in shows ends one connection, not the cluster member
+            self._metrics.errors.labels("sign-in").inc()
+            log.exception("a sign-in was not completed", app=connection.app.id)
+            self._disconnect(connection, CloseCode.OVER_CAPACITY, "Internal error")
+
+    def _answer(self, connection: Connection, claim: Claim, shards: set[str], confirmed: bool) -> None:
+        app = connection.app.id
+        if connection.is_closed or claim.number != connection.claims:
+            self.member.unwatch(shards)
+            self._metrics.signins.labels(app, "superseded").inc()
+        elif not confirmed:
+            self.member.unwatch(shards)
+            self._metrics.signins.labels(app, "unavailable").inc()
+            log.warning("sign-in given up: the bus is away", app=app)
+            self._disconnect(connection, CloseCode.OVER_CAPACITY, "Sign-in is not possible now, try again")
+        else:
+            self._metrics.signins.labels(app, "success").inc()
+            self._complete(connection, claim)
+
+    def _complete(self, connection: Connection, claim: Claim) -> None:
+        """Signed in: told to the client first, then its watchlist's state, then to the watchers (protocol.md 4.2)."""
+        app, user = connection.app.id, claim.user
+        before = connection.user if connection.phase is Phase.SIGNED_IN else None
+        self._send(connection, connection.signed_in(claim))
+        local = self._users[app, user.id]
+        if before is not None:
+            self._unwatch(connection, before.watchlist)
+        else:
+            self._enter(connection, local)
+        self.member.announce(app, user.id)
+        frame = self._watchers.add(connection, user.watchlist, lambda other: self.member.is_online(app, other))
+        if frame is not None:
+            connection.transport.offer(frame)
+
+    def _enter(self, connection: Connection, local: _LocalUser) -> None:
+        local.signing_in.discard(connection)
+        if not local.signed_in:
+            self._online += 1
+            self._metrics.users_online.labels(connection.app.id).inc()
+        local.signed_in.add(connection)
+        self._metrics.signed_in_connections.labels(connection.app.id).inc()
+
+    def refused(self, connection: Connection) -> None:
+        """A sign-in failed; the client was told."""
+        self._metrics.signins.labels(connection.app.id, "refused").inc()
+
+    def forget(self, connection: Connection, linger: float | None = None) -> None:
+        """A connection is closed (its phase says so already); idempotent. `linger`: None for the configured one."""
+        if (user := connection.user) is None:
+            return
+        connection.user = None
+        app, local = connection.app.id, self._users[connection.app.id, user.id]
+        if connection in local.signed_in:
+            local.signed_in.discard(connection)
+            self._metrics.signed_in_connections.labels(app).dec()
+            self._unwatch(connection, user.watchlist)
+            if not local.signed_in:
+                self._online -= 1
+                self._metrics.users_online.labels(app).dec()
+        local.signing_in.discard(connection)
+        self.member.release(app, user.id, linger)
+        if not local.signed_in and not local.signing_in:
+            del self._users[app, user.id]
+
+    def _unwatch(self, connection: Connection, watchlist: Sequence[str]) -> None:
+        self._watchers.remove(connection, watchlist)
+        self.member.unwatch(self.member.shards_of(connection.app.id, watchlist))
+
+    def _send(self, connection: Connection, actions: Sequence[Send]) -> None:
+        for action in actions:
+            connection.transport.offer(action.frame)
+
+    # -- for the HTTP API -----------------------------------------------------------------------------------------
+
+    async def send_to_users(self, app: App, events: Sequence[UserEvent]) -> None:
+        """Deliver events to users wherever they are signed in. Raises `Unavailable`; then nobody here was told either."""
+        try:
+            await self.member.send_events(BusEvent(app.id, e.user_id, e.frame, e.except_socket_id) for e in events)
+        except BusAwayError as error:
+            raise Unavailable(str(error)) from error
+        for event in events:
+            self.receive_event(app.id, event.user_id, event.frame, event.except_socket_id)
+
+    async def terminate_user(self, app: App, user_id: str) -> int:
+        """Close the user's signed-in connections everywhere; how many. Raises `Unavailable`."""
+        start = trio.current_time()
+        here = self.terminate(app.id, user_id)
+        try:
+            elsewhere = await self.member.terminate(app.id, user_id)
+        except BusAwayError as error:
+            raise Unavailable(str(error)) from error
+        self._metrics.terminations.inc()
+        self._metrics.termination_seconds.observe(trio.current_time() - start)
+        return here + elsewhere
+
+    async def count_user(self, app: App, user_id: str) -> int:
+        """The user's signed-in connections in the cluster. Raises `Unavailable`."""
+        try:
+            return self.count(app.id, user_id) + await self.member.count(app.id, user_id)
+        except BusAwayError as error:
+            raise Unavailable(str(error)) from error
+
+    # -- for the cluster (cluster.Listener) -----------------------------------------------------------------------
+
+    def receive_event(self, app: str, user: str, frame: bytes, except_socket_id: str | None) -> bool:
+        """Deliver to the user's connections here; False if there are none."""
+        local = self._users.get((app, user))
+        if local is None or not local.signed_in:
+            return False
+        for connection in local.signed_in:
+            if connection.socket_id != except_socket_id:
+                connection.transport.offer(frame)
+        return True
+
+    def terminate(self, app: str, user: str) -> int:
+        """Close the user's connections here, those included whose sign-in is still being confirmed; how many."""
+        local = self._users.get((app, user))
+        if local is None:
+            return 0
+        connections = [*local.signed_in, *local.signing_in]
+        for connection in connections:
+            self._disconnect(connection, connection.app.terminate_code, TERMINATED)
+        return len(connections)
+
+    def count(self, app: str, user: str) -> int:
+        """How many signed-in connections the user has here."""
+        local = self._users.get((app, user))
+        return len(local.signed_in) if local else 0
+
+    def user_edges(self, edges: Sequence[UserEdge]) -> None:
+        """Users came online or went offline in the cluster."""
+        self._watchers.note(edges, trio.current_time())
+
+    def load(self) -> tuple[int, int]:
+        """Connections and signed-in users here."""
+        return self.connections, self._online

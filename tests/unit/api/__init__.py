@@ -1,0 +1,1 @@
+"""The HTTP API against recorded users: real requests, really signed, and no network."""

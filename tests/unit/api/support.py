@@ -1,0 +1,105 @@
+"""What the tests of the API share: users that only record, an API over them, and requests signed as SDKs do."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from node.api import Api
+from node.apps import App, Apps
+from node.metrics import Metrics
+from node.protocol.signatures import sign
+from node.transport.seam import ApiRequest, ApiResponse
+from node.users import UserEvent
+
+NOW = 1_700_000_000.0
+APP = App(id="1001", key="shop-key", secrets=("new-secret", "secret"))
+OTHER_APP = App(id="1002", key="other-key", secrets=("other-secret",))
+DISABLED_APP = App(id="1003", key="disabled-key", secrets=("secret",), enabled=False)
+
+
+@dataclass
+class RecordedUsers:
+    """Stands for the users of the cluster: notes what it is asked, and fails when told to."""
+
+    calls: list[tuple[object, ...]] = field(default_factory=list)
+    connections: int = 0
+    failure: Exception | None = None
+
+    async def send_to_users(self, app: App, events: Sequence[UserEvent]) -> None:
+        """Note the events."""
+        self._note("send", app.id, *events)
+
+    async def terminate_user(self, app: App, user_id: str) -> int:
+        """Note the user."""
+        self._note("terminate", app.id, user_id)
+        return self.connections
+
+    async def count_user(self, app: App, user_id: str) -> int:
+        """Note the user; answers `connections`."""
+        self._note("count", app.id, user_id)
+        return self.connections
+
+    def _note(self, *call: object) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.calls.append(call)
+
+
+@dataclass
+class Bench:
+    """An API with all that it stands on, and a clock that moves when it is set."""
+
+    apps: Apps = field(default_factory=lambda: Apps([APP, OTHER_APP, DISABLED_APP]))
+    users: RecordedUsers = field(default_factory=RecordedUsers)
+    metrics: Metrics = field(default_factory=Metrics)
+    path_prefix: str = ""
+    now: float = NOW
+
+    def __post_init__(self) -> None:
+        self.api = Api(self.apps, self.users, self.metrics, lambda: self.now, path_prefix=self.path_prefix)
+
+    async def send(self, request: ApiRequest) -> tuple[int, Any]:
+        """The status and the JSON of the answer to a request."""
+        response = await self.api.handle(request)
+        return response.status, read_json(response)
+
+    def counted(self, route: str, status: int) -> float | None:
+        """How many requests were counted for a route and a status."""
+        labels = {"route": route, "status": str(status)}
+        return self.metrics.registry.get_sample_value("usher_api_requests_total", labels)
+
+
+def read_json(response: ApiResponse) -> dict[str, Any]:
+    """The JSON object that every answer must be: SDKs accept nothing else (protocol.md 8.2)."""
+    body = json.loads(response.body)
+    assert isinstance(body, dict)
+    assert response.status == 200 or set(body) == {"error"}
+    return body
+
+
+def make_request(method: str, path: str, query: str = "", body: bytes = b"") -> ApiRequest:
+    """A request as the transport hands it over."""
+    return ApiRequest(method, path, query, body, {"content-type": "application/json"}, "127.0.0.1:1")
+
+
+def sign_request(  # noqa: PLR0917
+    method: str,
+    path: str,
+    body: object = None,
+    parameters: Mapping[str, str] | None = None,
+    app: App = APP,
+    now: float = NOW,
+    prefix: str = "",
+) -> ApiRequest:
+    """A request signed with the last secret of an app; `body` is bytes, or becomes JSON."""
+    payload = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+    signed = {"auth_key": app.key, "auth_timestamp": f"{now:.0f}", "auth_version": "1.0", **(parameters or {})}
+    if payload:
+        signed["body_md5"] = hashlib.md5(payload).hexdigest()  # noqa: S324
+    joined = "&".join(f"{key}={value}" for key, value in sorted(signed.items()))
+    signed["auth_signature"] = sign(app.secrets[-1], f"{method}\n{path}\n{joined}")
+    query = "&".join(f"{key}={quote(value)}" for key, value in signed.items())
+    return make_request(method, prefix + path, query, payload)

@@ -1,0 +1,83 @@
+"""Metrics: their names, labels, and what Prometheus thinks of them."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client import Counter, Gauge, Histogram
+
+from node.metrics import Metrics
+
+LABELS = {"app", "code", "direction", "kind", "name", "reason", "result", "route", "state", "status", "where"}
+
+
+def filled() -> Metrics:
+    """Metrics in which every series has a value."""
+    metrics = Metrics()
+    for name, metric in each(metrics):
+        labels = next(item.labels for item in metrics.described if name in item.name)
+        child = metric.labels(*("x" for _ in labels)) if labels else metric
+        if isinstance(child, Histogram):
+            child.observe(1)
+        else:
+            child.inc()
+    return metrics
+
+
+def each(metrics: Metrics) -> Iterator[tuple[str, Counter | Gauge | Histogram]]:
+    """Every metric with the name of its attribute."""
+    for name, value in vars(metrics).items():
+        if isinstance(value, Counter | Gauge | Histogram):
+            yield name, value
+
+
+def test_metrics_have_the_names_that_dashboards_know() -> None:
+    """Renaming one breaks somebody's alert: this list changes only with the changelog."""
+    assert {name for name, _ in each(Metrics())} == {
+        *("connections", "signed_in_connections", "messages_received", "closes", "outbox_bytes"),
+        *("slow_consumer_closes", "draining", "api_requests", "api_request_seconds", "users_online"),
+        *("watch_edges", "shards_watched", "signins", "watchlist_events", "offline_seconds", "terminations"),
+        *("termination_seconds", "presence_flaps", "presence_repairs", "bus_messages", "bus_unclaimed"),
+        *("bus_connected", "bus_reconnects", "interests", "peers", "fence_seconds", "fence_timeouts"),
+        *("loop_lag", "errors"),
+    }
+
+
+def test_metrics_describe_what_they_expose() -> None:
+    """The reference table has every series of the node, with its true type."""
+    text = filled().exposition().decode()
+    exposed = set(re.findall(r"^# TYPE (usher_\w+) (\w+)$", text, re.MULTILINE))
+    assert exposed == {(item.name, item.kind) for item in Metrics().described}
+
+
+def test_metrics_have_no_label_that_clients_choose() -> None:
+    """User ids, channels and socket ids would make a series for each client, and tell who they are."""
+    assert {label for item in Metrics().described for label in item.labels} <= LABELS
+
+
+def test_metrics_of_two_nodes_in_one_process_are_their_own() -> None:
+    """Simulations run many nodes at once."""
+    one, two = Metrics(), Metrics()
+    one.signins.labels("app", "success").inc()
+    assert b'usher_signins_total{app="app",result="success"} 1.0' in one.exposition()
+    assert b"usher_signins_total{" not in two.exposition()
+
+
+def test_metrics_tell_of_the_process_and_its_garbage() -> None:
+    """Memory, files and collections come with every node."""
+    text = Metrics().exposition()
+    for name in (b"process_resident_memory_bytes", b"process_open_fds", b"python_gc_collections_total"):
+        assert name in text
+
+
+def test_metrics_pass_promtool() -> None:
+    """Names, units, suffixes and help texts are what Prometheus recommends."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    checked = subprocess.run(
+        [promtool, "check", "metrics"], input=filled().exposition(), capture_output=True, check=False, timeout=60
+    )
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
