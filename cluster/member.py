@@ -6,7 +6,6 @@ Synchronous calls change state and send; `run` owns every task. The order of a s
 
 import contextlib
 import secrets
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,6 +14,7 @@ import structlog
 import trio
 
 from cluster.bus import Bus, BusAwayError
+from cluster.confirmations import Confirmations
 from cluster.core import ClusterSettings, Core, NoStats, Stats
 from cluster.directory import Edge
 from cluster.envelope import (
@@ -59,17 +59,6 @@ class Listener(HoldersListener, Protocol):
         """Connections and signed-in users here, for heartbeats."""
 
 
-@dataclass(slots=True)
-class _Ticket:
-    """One `confirm` that waits."""
-
-    done: Callable[[bool], None] | None
-    waiting: int
-    patience_ends: float
-    given_up_at: float
-    fenced: bool
-
-
 class ShardMismatchError(Exception):
     """The cluster runs with another number of shards than this node."""
 
@@ -85,7 +74,7 @@ class Member:
         self._presence = Presence(self._core, self._tell)
         self._fence = Fence(self._core, self._membership)
         self._holders = Holders(self._core, self._presence, listener, self._is_peer)
-        self._tickets: deque[_Ticket] = deque()
+        self._confirmations = Confirmations(self._core, self._presence, self._holders, self._fence)
         self._beats = 0
         self._probes: list[str] = []
         self._has_probes = trio.Event()
@@ -143,19 +132,7 @@ class Member:
 
         A silent peer delays it by `fence_timeout` at the most. `done(False)`: the bus was away for `confirm_timeout`.
         """
-        waiting = [shard for shard in shards if not self._presence.is_ready(shard)]
-        fenced = self._holders.is_fenced(app, user)
-        if not waiting and fenced:
-            done(True)
-            return
-        now, settings = trio.current_time(), self._core.settings
-        ends = (now + settings.fence_timeout, now + settings.confirm_timeout)
-        ticket = _Ticket(done, len(waiting) + (not fenced), *ends, fenced)
-        self._tickets.append(ticket)
-        for shard in waiting:
-            self._presence.when_ready(shard, lambda: self._punch(ticket))
-        if not fenced:
-            self._fence.wait(lambda: self._pass_fence(ticket, app, user))
+        self._confirmations.confirm(app, user, shards, done)
 
     def announce(self, app: str, user: str) -> None:
         """The user is signed in here, confirmed: tell whoever watches. Idempotent while held."""
@@ -217,7 +194,7 @@ class Member:
             self._heed(self._membership.poll(now))
             self._holders.tick(now)
             self._presence.tick(now)
-            self._expire_tickets(now)
+            self._confirmations.tick(now)
 
     async def _beat(self) -> None:
         while True:
@@ -250,39 +227,6 @@ class Member:
             self._heed(self._membership.unanswerable(node, now))
         else:
             self._membership.answered(node, now)
-
-    # -- tickets --------------------------------------------------------------------------------------------------
-
-    def _pass_fence(self, ticket: _Ticket, app: str, user: str) -> None:
-        ticket.fenced = True
-        self._holders.fenced(app, user)
-        self._punch(ticket)
-
-    def _punch(self, ticket: _Ticket) -> None:
-        """One of the things that a ticket waits for has come."""
-        ticket.waiting -= 1
-        if not ticket.waiting:
-            self._settle(ticket, confirmed=True)
-
-    def _settle(self, ticket: _Ticket, *, confirmed: bool) -> None:
-        done, ticket.done = ticket.done, None
-        if done is not None:
-            done(confirmed)
-
-    def _expire_tickets(self, now: float) -> None:
-        """Tickets are in the order of their age."""
-        for ticket in list(self._tickets):
-            if ticket.done is None:
-                continue
-            if ticket.patience_ends > now:
-                break
-            if ticket.fenced and self.connected:
-                self._core.stats.fenced(now - ticket.patience_ends, timed_out=True)
-                self._settle(ticket, confirmed=True)
-            elif ticket.given_up_at <= now:
-                self._settle(ticket, confirmed=False)
-        while self._tickets and self._tickets[0].done is None:
-            self._tickets.popleft()
 
     # -- what the bus says ----------------------------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ _LAST_WORDS = 1.0  # seconds that the bus has for the goodbye
 def run(settings: Settings) -> int:
     """Run a node until it is told to stop; the exit status. Raises `ConfigError`."""
     configure_logs(settings.log)
-    node = Node(settings, Apps(load_apps(settings.apps)))
+    node = Node(settings)
     problem = ""
     try:
         trio.run(node.run)
@@ -61,10 +61,11 @@ def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
 class Node:
     """One node. Make it, then `run` it once."""
 
-    def __init__(self, settings: Settings, apps: Apps) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._apps = apps
-        self._apps_file = AppsFile(settings.apps, apps)
+        apps = Apps()
+        self._apps_file = AppsFile(settings.apps, apps)  # before the first look: what changes meanwhile is seen
+        apps.replace(load_apps(settings.apps))
         self._metrics = Metrics()
         self._readiness = Readiness(self._metrics, bus_grace=settings.nats.ready_grace)
         self._operations = Operations(self._metrics, self._readiness)
@@ -83,7 +84,7 @@ class Node:
         async with trio.open_nursery() as background:
             background.start_soon(self._heed_signals, background.cancel_scope)
             background.start_soon(self._apps_file.watch)
-            background.start_soon(self._apps_file.reload_on_hangup)
+            await background.start(self._apps_file.reload_on_hangup)
             background.start_soon(measure_loop_lag, self._metrics)
             background.start_soon(self._observe)
             operations = await trio.open_tcp_listeners(self._settings.ops_port, host=self._settings.ops_host)

@@ -27,7 +27,7 @@ class Tls(Table, frozen=True):
 
 
 class NatsTls(Table, frozen=True):
-    """TLS towards the NATS servers; `tls://` URLs use it, and so does a connection for which `ca` is set."""
+    """TLS towards the NATS servers; `tls://` and `wss://` URLs use it, and all others once a key here is set."""
 
     ca: Annotated[str, about("PEM file of the authorities to trust; empty: the system's.")] = ""
     certificate: Annotated[str, about("PEM file with the client certificate, if the servers want one.")] = ""
@@ -122,7 +122,6 @@ class Api(Table, frozen=True):
     keep_alive_timeout: Annotated[
         float, about("Seconds that a kept-alive connection may wait for its next request.", gt=0, le=3600)
     ] = 75.0
-    bus_timeout: Annotated[float, about("Seconds for the cluster to take a request's work; 503 beyond.", gt=0, le=60)] = 5.0
 
 
 class Watchlist(Table, frozen=True):
@@ -168,7 +167,7 @@ class Settings(Table, frozen=True):
             expected="a path that begins with / and does not end with it, or an empty text",
         ),
     ] = ""
-    name: Annotated[str, about("Name of the node in logs and for peers; empty: the host's name.")] = ""
+    name: Annotated[str, about("Name of the node in the connection lists of NATS; empty: the host's name.")] = ""
     apps: Annotated[str, about("File with the apps.", min_length=1)] = "apps.toml"
     tls: Tls = Tls()
     nats: Nats = Nats()

@@ -1,0 +1,1 @@
+"""Tests of Usher; CONTRIBUTING.md says which kind is where."""

@@ -41,7 +41,8 @@ BROAD_EXCEPTS = {
     ("node/hub.py", "receive"): "a bug that one message shows ends that connection",
     ("node/transport/http.py", "_ask_api"): "a bug that one request shows ends that request",
     ("node/transport/listener.py", "_serve"): "a bug that one connection shows ends that connection",
-    ("cluster/nats_bus.py", "_dispatch"): "a handler's bug must not end the reader, and the node's hearing with it",
+    ("node/users.py", "_settle"): "a bug that one sign-in shows ends that connection, not the cluster member",
+    ("cluster/nats_bus.py", "_on_message"): "a handler's bug must not end the reader, and the node's hearing with it",
 }
 """Where every error is caught, each with a log line and a counter, and why."""
 

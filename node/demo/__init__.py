@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import secrets
 import signal
 import socket
@@ -48,7 +49,7 @@ class DemoSettings:
 
 
 def main(*, port: int, nodes: int, pusher_js: str | None, host: str = "127.0.0.1") -> int:
-    """Run the demo until SIGINT, SIGTERM or SIGHUP; return the exit status, 1 after errors, which are printed.
+    """Run the demo until SIGINT, SIGTERM or SIGHUP; return the exit status: 1 after errors, printed.
 
     When this returns, every process that it started is gone. `Open http://HOST:PORT/` is printed when the page
     can be used.
@@ -103,7 +104,7 @@ async def _run_programs(base: trio.Nursery, settings: DemoSettings, listener: so
     addresses = programs.choose_addresses(settings.host, settings.nodes)
     apps = programs.write_apps(directory, credentials)
     click.echo("Starting the Usher demo")
-    nats_url = await programs.start_nats(base, settings.host, directory)
+    nats_url = await programs.start_nats(base, directory)
     _say("nats-server", nats_url)
     async with trio.open_nursery() as nursery:
         async with trio.open_nursery() as starting:
@@ -120,7 +121,7 @@ async def _start_node(nursery: trio.Nursery, host: str, address: NodeAddress, na
     await programs.start_node(nursery, host, address, nats_url, apps)
     _say(
         f"node {address.number}",
-        f"ws://{host}:{address.port}  metrics: http://{host}:{address.ops_port}/metrics",
+        f"ws://{host}:{address.port}  metrics: http://{programs.LOOPBACK}:{address.ops_port}/metrics",
     )
 
 
@@ -144,7 +145,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port))
     except OSError as error:
-        reason = error.strerror or str(error)
+        is_errno = error.errno is not None and error.errno > 0  # below: a name that could not be resolved
+        reason = os.strerror(error.errno or 0) if is_errno else error.strerror
         raise DemoError(
             f"The page cannot be served on {host}:{port}: {reason}. Choose another port with --port; 0 takes a free one."
         ) from error

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 
 import pusher
 import requests
-from flask import Flask, Response, jsonify, redirect, render_template, request, send_file
+from flask import Flask, Response, abort, jsonify, redirect, render_template, request, send_file
 from pusher.errors import PusherError
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -68,6 +68,8 @@ def _add_users(app: Flask, usher: pusher.Pusher) -> None:
     def send_message(user_id: str) -> ResponseReturnValue:
         """Send an event to every connection that the user has, whichever node it is on."""
         message = request.get_json()
+        if not isinstance(message, dict):
+            abort(400)
         text = str(message.get("text", ""))[:LONGEST_TEXT]
         usher.send_to_user(user_id, "message", {"from": message.get("from"), "node": message.get("node"), "text": text})
         return jsonify({})
@@ -118,7 +120,7 @@ def _add_page(app: Flask, settings: Mapping[str, str]) -> None:
     @app.after_request
     def restrict(response: Response) -> Response:
         """Let the page load and reach what it is made of, and nothing else."""
-        nodes = " ".join(f"ws://{request.host.rpartition(':')[0]}:{port}" for port in node_ports)
+        nodes = " ".join(f"ws://{request.host.rsplit(':', 1)[0]}:{port}" for port in node_ports)
         response.headers["Content-Security-Policy"] = (
             f"default-src 'none'; script-src 'self' {'' if pusher_js else pusher_js_url}; style-src 'self'; "
             f"img-src data:; connect-src 'self' {nodes}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

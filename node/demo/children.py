@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 STOP_TIMEOUT = 5.0
 """Seconds that a child has for stopping by itself once it was asked to."""
 
-_KEPT_LINES = 20
+KEPT_LINES = 20
+"""Lines of a child's output that are kept for the case that it ends by itself."""
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -57,7 +59,7 @@ class Child:
     ) -> None:
         """Start `command`; `env` adds to the environment. Raises DemoError if it cannot be executed."""
         self.name = name
-        self.last_lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self.last_lines: deque[str] = deque(maxlen=KEPT_LINES)
         try:
             self._popen: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603 - the demo's own commands
                 command,

@@ -23,10 +23,12 @@ export const explain = {
   terminated: (name) => ["termination", `You threw ${name} out`,
     `Every connection signed in as ${name} is terminated, on all nodes. pusher-js may come straight back, and does.`],
 
-  closed: (code, reason) => code === 4200
-    ? ["termination", "You were thrown out",
-      "The node closed this connection with code 4200, which means “come back at once if you may”. pusher-js does; a backend that wants you gone refuses to sign you in."]
-    : ["trouble", "The connection was lost", `pusher-js tries to come back by itself. (Code ${code}${reason ? `: ${reason}` : ""})`],
+  closed: (code, reason) => {
+    if (code !== 4200) return ["trouble", "The connection was lost", `pusher-js tries to come back by itself. (Code ${code}${reason ? `: ${reason}` : ""})`];
+    if (/leaving/.test(reason)) return ["trouble", "The node is leaving", "It was asked to stop, and tells everyone to come back at once. (Code 4200)"];
+    return ["termination", "You were thrown out",
+      "The node closed this connection with code 4200, which means “come back at once if you may”. pusher-js does; a backend that wants you gone refuses to sign you in."];
+  },
 
   disconnected: () => ["offline", "You disconnected",
     "If this was your last connection, the people who watch you hear it in about a second."],

@@ -75,6 +75,7 @@ function move(to) {
   rememberInAddress();
   if (session) {
     session.disconnect();
+    signIns = 0;
     tell(explain.moving(node));
     open();
   }

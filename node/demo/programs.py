@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 START_TIMEOUT = 30.0
 """Seconds a program may take until it answers; generous, since a first start compiles every module."""
 
+LOOPBACK = "127.0.0.1"
+"""Where everything listens that is for the demo alone, whatever address the page and its nodes are given."""
+
 NODE_COMMAND = (sys.executable, "-m", "node", "serve")
 BACKEND_COMMAND = (sys.executable, "-m", "node.demo.backend")
 
@@ -68,9 +71,9 @@ def write_apps(directory: Path, credentials: Credentials) -> Path:
     return path
 
 
-async def start_nats(nursery: trio.Nursery, host: str, directory: Path) -> str:
-    """Start a nats-server that takes a free port; return its URL."""
-    command = (nats_server_path(), "--addr", host, "--port", "-1", "--ports_file_dir", str(directory))
+async def start_nats(nursery: trio.Nursery, directory: Path) -> str:
+    """Start a nats-server that takes a free port of this machine only; return its URL."""
+    command = (nats_server_path(), "--addr", LOOPBACK, "--port", "-1", "--ports_file_dir", str(directory))
     child = Child("nats-server", command)
     nursery.start_soon(run_child, child)
     ports_file = directory / f"nats-server_{child.pid}.ports"
@@ -89,11 +92,11 @@ async def start_node(nursery: trio.Nursery, host: str, address: NodeAddress, nat
     command = (
         *NODE_COMMAND,
         *("--host", host, "--port", str(address.port)),
-        *("--ops-host", host, "--ops-port", str(address.ops_port)),
+        *("--ops-host", LOOPBACK, "--ops-port", str(address.ops_port)),
         *("--name", name, "--nats", nats_url, "--apps", str(apps)),
     )
     nursery.start_soon(run_child, Child(name, command))
-    await _wait_until(lambda: _answers_200(host, address.ops_port, "/readyz"), name)
+    await _wait_until(lambda: _answers_200(LOOPBACK, address.ops_port, "/readyz"), name)
 
 
 async def start_backend(nursery: trio.Nursery, listener: socket.socket, settings: Mapping[str, str]) -> None:

@@ -40,7 +40,11 @@ def verify_request(  # noqa: PLR0913, PLR0917, what is signed has this many part
     signature = _required(parameters, "auth_signature")
     _check_version(_required(parameters, "auth_version"))
     _check_timestamp(_required(parameters, "auth_timestamp"), now)
-    _check_signature(signature, tuple(_signed_texts(method, raw_path, raw_query)), secrets)
+    literal = _signed_text(method, raw_path, parameters)
+    if not is_signed(signature, literal, secrets):
+        others = set(_possible_texts(method, raw_path, raw_query)) - {literal}
+        if not any(is_signed(signature, text, secrets) for text in others):
+            raise _wrong_signature(signature, literal)
     _check_body(parameters.get("body_md5"), body)
 
 
@@ -64,11 +68,10 @@ def _check_timestamp(timestamp: str, now: float) -> None:
         raise ApiError(401, f"{given} of server time ({now:.0f}). Check the clock of the sender")
 
 
-def _check_signature(signature: str, texts: Sequence[str], secrets: Sequence[str]) -> None:
-    if not any(is_signed(signature, text, secrets) for text in texts):
-        literal = excerpt(texts[0]).replace("\n", "\\n")
-        expected = f'Invalid signature: you should have sent HmacSHA256Hex("{literal}", your_secret_key)'
-        raise ApiError(401, f'{expected}, but you sent "{excerpt(signature, 100)}"')
+def _wrong_signature(signature: str, literal: str) -> ApiError:
+    text = excerpt(literal).replace("\n", "\\n")
+    expected = f'Invalid signature: you should have sent HmacSHA256Hex("{text}", your_secret_key)'
+    return ApiError(401, f'{expected}, but you sent "{excerpt(signature, 100)}"')
 
 
 def _check_body(body_md5: str | None, body: bytes) -> None:
@@ -82,19 +85,13 @@ def _check_body(body_md5: str | None, body: bytes) -> None:
         raise ApiError(401, f"Invalid body_md5: the body of {len(body)} bytes that arrived has another MD5")
 
 
-def _signed_texts(method: str, raw_path: str, raw_query: str) -> Iterator[str]:
-    """Every distinct text that may have been signed for this request, the literal one first."""
-    literal, form = _read_parameters(raw_query), _read_parameters(raw_query.replace("+", " "))
-    queries = dict.fromkeys(_join_parameters(each) for each in _variants(literal, form))
-    for path in dict.fromkeys((raw_path, decode_percent(raw_path))):
-        for query in queries:
-            yield f"{method.upper()}\n{path}\n{query}"
-
-
-def _variants(literal: dict[str, str], form: dict[str, str]) -> Iterator[dict[str, str]]:
-    for parameters in (literal, form):
-        yield parameters
-        yield _fold_arrays(parameters)
+def _possible_texts(method: str, raw_path: str, raw_query: str) -> Iterator[str]:
+    """Every text that may have been signed for this request, the literal one among them; some come twice."""
+    for path in (raw_path, decode_percent(raw_path)):
+        for query in (raw_query, raw_query.replace("+", " ")):
+            parameters = _read_parameters(query)
+            yield _signed_text(method, path, parameters)
+            yield _signed_text(method, path, _fold_arrays(parameters))
 
 
 def _read_parameters(raw_query: str) -> dict[str, str]:
@@ -102,9 +99,10 @@ def _read_parameters(raw_query: str) -> dict[str, str]:
     return {decode_percent(key).lower(): decode_percent(value) for key, value in split_query(raw_query)}
 
 
-def _join_parameters(parameters: Mapping[str, str]) -> str:
+def _signed_text(method: str, path: str, parameters: Mapping[str, str]) -> str:
     signed = sorted(item for item in parameters.items() if item[0] != "auth_signature")
-    return "&".join(f"{key}={value}" for key, value in signed)
+    query = "&".join(f"{key}={value}" for key, value in signed)
+    return f"{method.upper()}\n{path}\n{query}"
 
 
 def _fold_arrays(parameters: Mapping[str, str]) -> dict[str, str]:

@@ -89,8 +89,8 @@ class RequestReader:
 
     def _skip_blank_lines(self) -> None:
         """Some clients end a body with an empty line that belongs to nothing (RFC 9112 2.2)."""
-        blank = len(self._buffer) - len(self._buffer.lstrip(b"\r\n"))
-        del self._buffer[:blank]
+        if self._buffer[0] in b"\r\n":
+            self._buffer = self._buffer.lstrip(b"\r\n")
 
     def _check_head_size(self) -> None:
         if len(self._message.target) > self._limits.target:

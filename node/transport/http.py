@@ -135,7 +135,7 @@ class HttpConversation:
         if not await self._send(data):
             await drop(self._stream)
         elif not keep_alive:
-            await self._hang_up()
+            await hang_up(self._stream, linger=0.0 if self._reader.idle else self._settings.linger_timeout)
         else:
             return True
         return False
@@ -163,7 +163,7 @@ class HttpConversation:
         """Say what is wrong, and close. The client may be sending still."""
         response = error_response(error.status, error.message, error.headers)
         if await self._send(encode_response(response, keep_alive=False)):
-            await self._hang_up()
+            await hang_up(self._stream, linger=self._settings.linger_timeout)
         else:
             await drop(self._stream)
 
@@ -173,9 +173,6 @@ class HttpConversation:
             return
         timeout = self._settings.request_timeout
         await self._refuse(BadRequestError(408, f"Send the whole request within {timeout:g} seconds."))
-
-    async def _hang_up(self) -> None:
-        await hang_up(self._stream, linger=0.0 if self._reader.idle else self._settings.linger_timeout)
 
     async def _send(self, data: bytes) -> bool:
         try:
@@ -193,15 +190,15 @@ def error_response(status: int, message: str, headers: Sequence[tuple[str, str]]
 
 def encode_response(response: ApiResponse, *, keep_alive: bool, with_body: bool = True) -> bytes:
     """The bytes of an HTTP/1.1 response. Without its body it keeps the Content-Length, as HEAD wants it."""
-    fields = [
-        ("Content-Type", "application/json"),
-        ("Content-Length", str(len(response.body))),
-        ("Connection", "keep-alive" if keep_alive else "close"),
-        ("Date", formatdate(usegmt=True)),
-        *response.headers,
-    ]
+    fields = {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(response.body)),
+        "Connection": "keep-alive" if keep_alive else "close",
+        "Date": formatdate(usegmt=True),
+        **dict(response.headers),
+    }
     lines = [f"HTTP/1.1 {response.status} {_phrase(response.status)}"]
-    lines += [f"{name}: {value}" for name, value in fields]
+    lines += [f"{name}: {value}" for name, value in fields.items()]
     head = "\r\n".join(lines) + "\r\n\r\n"
     return head.encode("latin-1") + (response.body if with_body else b"")
 

@@ -34,7 +34,7 @@ async def serve(  # noqa: PLR0913 - the seam's two sides, and what both need
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve every connection that comes to the listeners. TLS listeners need `https_compatible=True`.
+    """Serve every connection that comes to the listeners.
 
     To stop politely, close the listeners: what was accepted goes on, idle HTTP connections end, and this returns when
     the last connection has ended. Cancelled, it drops them all, within about a second. Closes the listeners.

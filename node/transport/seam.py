@@ -87,7 +87,7 @@ class ApiRequest:
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """The answer to one. Content-Type, Content-Length, Connection and Date are the transport's."""
+    """The answer to one. Content-Length, Connection and Date are the transport's; a Content-Type in `headers` wins."""
 
     status: int
     body: bytes

@@ -44,17 +44,18 @@ def tune(stream: trio.abc.Stream, user_timeout: float) -> None:
 
 
 async def hang_up(stream: trio.abc.Stream, *, linger: float = 0.0) -> None:
-    """Close a stream after the last word was sent. Never raises; bounded in time also when cancelled.
+    """Close a stream after the last word was sent. Takes `linger` and a second at most; raises nothing of the stream's.
 
     `linger`: the peer may be sending still. Closing with its bytes unread would reset the connection and could
     destroy the last word on its way, so for up to that many seconds they are read and thrown away.
+    Cancelled, it may leave the stream to `drop`.
     """
     with suppress(*DOWN):
         if linger:
-            with trio.move_on_after(linger, shield=True):
+            with trio.move_on_after(linger):
                 await _discard(stream)
-        with trio.move_on_after(_CLOSE_TIMEOUT, shield=True):
-            await stream.aclose()  # TLS says goodbye here; cancelled, it closes just the same
+        with trio.move_on_after(_CLOSE_TIMEOUT):
+            await stream.aclose()  # TLS says goodbye here, and closes also when the peer does not take it
 
 
 async def drop(stream: trio.abc.Stream) -> None:

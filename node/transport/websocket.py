@@ -102,6 +102,8 @@ class WebSocketTransport:
                     link.open(self._receiver)
                     end = await self._farewell(await self._receive_all(socket, link, self._receiver))
         finally:
+            self._outbox.seal(b"")
+            self._outbox.drop()
             if self._receiver is not None:
                 self._receiver.closed()
             await self._part(end)
@@ -137,7 +139,8 @@ class WebSocketTransport:
         """The peer has closed (or must not go on): see that the last frame goes out. Return how it ended."""
         if code == ABNORMAL:
             self._scope.cancel()
-        self.seal(encode_close(code, _FAULTS.get(code, "")), self._settings.close_timeout)
+        else:
+            self.seal(encode_close(code, _FAULTS.get(code, "")), self._settings.close_timeout)
         await self._flushed.wait()
         return code
 

@@ -1,0 +1,1 @@
+"""The real clients and server SDKs."""

@@ -1,0 +1,1 @@
+"""Every transport behind the seam must pass these, so that the session cannot tell them apart."""

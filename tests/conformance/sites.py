@@ -196,7 +196,7 @@ async def start_tls(nursery: trio.Nursery, settings: TransportSettings) -> Site:
         stream = await trio.open_tcp_stream("127.0.0.1", port)
         return trio.SSLStream(stream, client, server_hostname="localhost", https_compatible=True)
 
-    site = await _start(nursery, settings, trio.SSLListener(plain, server, https_compatible=True), connect)
+    site = await _start(nursery, settings, trio.SSLListener(plain, server), connect)
     site.secure = True
     return site
 

@@ -100,6 +100,17 @@ async def test_session_is_told_once_when_the_client_is_gone(site: Site) -> None:
     await session.ended()
     session.transport.offer(encode_text("into the void"))
     session.transport.close(1000, "")
+    assert session.transport.buffered == 0
+
+
+async def test_client_gets_no_close_frame_when_it_ends_its_stream_without_one(site: Site) -> None:
+    """Who stops sending without a close frame is gone: nothing more is written, and 1006 is never on the wire."""
+    client, session = await site.open()
+    if not isinstance(client.stream, trio.abc.HalfCloseableStream):
+        pytest.skip("TLS has no half-closed streams")
+    await client.stream.send_eof()
+    await client.read_end()
+    await session.ended()
 
 
 async def test_session_is_told_once_when_both_sides_close_at_the_same_time(site: Site) -> None:

@@ -157,6 +157,15 @@ async def test_connection_closes_with_1009_when_a_message_is_too_long(start: Sta
     assert session.texts == []
 
 
+async def test_connection_stays_open_when_many_messages_add_up(start: Start) -> None:
+    """The limit is each message's, however many come."""
+    site = await start(max_message=300)
+    client, _ = await site.open()
+    for _ in range(100):
+        await client.send_text("x" * 200)
+        assert await client.read_text() == "x" * 200
+
+
 async def test_frames_stay_whole_when_pings_and_offers_mix(site: Site) -> None:
     """Pongs and texts share the stream, each whole, each kind in its order."""
     client, session = await site.open()

@@ -1,0 +1,1 @@
+"""Decoders that meet arbitrary bytes."""

@@ -3,8 +3,8 @@
 What it keeps of the real thing: one connection and one route deliver in order, whatever the subjects; interest travels
 the same way as messages, hop by hop, so other servers learn of it late; a server forwards only what somebody behind a route
 wants; a flush confirms the own server only; "no responders"; no echo to the publishing connection. What it adds: delays from
-a seed, loss, cut and stalled routes, dying nodes, nodes that move to another server. Rule for editing: all randomness comes from
-the `random` that is given, so that a run can be replayed.
+a seed, loss, cut and stalled routes, dying nodes, nodes that move to another server. Rule for editing: all randomness
+comes from the `random` that is given, so that a run can be replayed.
 """
 
 import heapq
@@ -27,7 +27,7 @@ def matching(subject: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """Seconds per hop: uniform up to `usual`; with the probability `spikes` up to `spike`. `loss`: of one message per hop."""
+    """Of one hop, in seconds: up to `usual`; with probability `spikes` up to `spike`. `loss`: probability that it loses."""
 
     usual: float = 0.002
     spike: float = 0.0
@@ -248,7 +248,7 @@ class Server:
         client.down.send(lambda: client.bus.receive(number, message), lossy=True)
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class _Flush:
     done: trio.Event = field(default_factory=trio.Event)
     confirmed: bool = False

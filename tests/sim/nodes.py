@@ -224,10 +224,17 @@ class ModelHub:
         return len(self._sessions), 0
 
 
+class OnPeer(Protocol):
+    """Who hears that a node met or lost a peer."""
+
+    def __call__(self, node: "SimNode", peer: str, *, lost: bool) -> None:
+        """It did."""
+
+
 class SimNode:
     """One node: bus, member, hub, and the sessions on it. `name` is its node id."""
 
-    def __init__(self, name: str, bus: SimBus, hub: Hub, settings: ClusterSettings) -> None:
+    def __init__(self, name: str, bus: SimBus, hub: Hub, settings: ClusterSettings, on_peer: OnPeer) -> None:
         self.name = name
         self.bus = bus
         self.hub = hub
@@ -235,10 +242,25 @@ class SimNode:
         with patch("cluster.member.secrets.token_hex", lambda _size: name):
             self.member = Member(bus, settings, hub.listener, self.counts)
         hub.begin(self.member)
+        self._observe(on_peer)
         self.alive = True
         self.joined = False
         self.sessions: list[Session] = []
         self._life = trio.CancelScope()
+
+    def _observe(self, on_peer: OnPeer) -> None:
+        presence = self.member._presence
+        peer_up, peer_down = presence.peer_up, presence.peer_down
+
+        def met(peer: str) -> None:
+            on_peer(self, peer, lost=False)
+            peer_up(peer)
+
+        def lost(peer: str, age: float) -> None:
+            on_peer(self, peer, lost=True)
+            peer_down(peer, age)
+
+        vars(presence).update(peer_up=met, peer_down=lost)
 
     async def run(self) -> None:
         """Live, until `die`."""

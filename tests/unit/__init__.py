@@ -1,0 +1,1 @@
+"""Pure code and single parts, in seconds, without sleeping."""

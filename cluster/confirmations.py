@@ -1,0 +1,87 @@
+"""Confirmations: what a sign-in waits for before it may succeed.
+
+A confirmation needs a fence behind the user's interest, and every peer's part of the shards that are watched. It comes at
+once when both are there already. Both are bounded: a silent peer costs `fence_timeout`, a bus that is away
+`confirm_timeout`, and then the sign-in fails.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import trio
+
+from cluster.core import Core
+from cluster.fence import Fence
+from cluster.holders import Holders
+from cluster.presence import Presence
+
+
+@dataclass(slots=True)
+class _Ticket:
+    """One confirmation that waits. `done` is None once it has been called."""
+
+    done: Callable[[bool], None] | None
+    waiting: int  # how many things have to come still
+    patience_ends: float
+    given_up_at: float
+    fenced: bool
+
+
+class Confirmations:
+    """Everything that waits to be confirmed."""
+
+    def __init__(self, core: Core, presence: Presence, holders: Holders, fence: Fence) -> None:
+        self._core = core
+        self._presence = presence
+        self._holders = holders
+        self._fence = fence
+        self._tickets: deque[_Ticket] = deque()  # in the order of their age
+
+    def confirm(self, app: str, user: str, shards: Iterable[str], done: Callable[[bool], None]) -> None:
+        """See `Member.confirm`."""
+        waiting = [shard for shard in shards if not self._presence.is_ready(shard)]
+        fenced = self._holders.is_fenced(app, user)
+        if not waiting and fenced:
+            done(True)
+            return
+        now, settings = trio.current_time(), self._core.settings
+        ends = (now + settings.fence_timeout, now + settings.confirm_timeout)
+        ticket = _Ticket(done, len(waiting) + (not fenced), *ends, fenced)
+        self._tickets.append(ticket)
+        for shard in waiting:
+            self._presence.when_ready(shard, lambda: self._punch(ticket))
+        if not fenced:
+            self._fence.wait(lambda: self._pass_fence(ticket, app, user))
+
+    def tick(self, now: float) -> None:
+        """End what has waited for too long."""
+        for ticket in list(self._tickets):
+            if ticket.done is None:
+                continue
+            if ticket.patience_ends > now:
+                break
+            if ticket.fenced and self._core.bus.connected:
+                waited = self._core.settings.fence_timeout + now - ticket.patience_ends
+                self._core.stats.fenced(waited, timed_out=True)
+                self._settle(ticket, confirmed=True)
+            elif ticket.given_up_at <= now:
+                self._settle(ticket, confirmed=False)
+        while self._tickets and self._tickets[0].done is None:
+            self._tickets.popleft()
+
+    def _pass_fence(self, ticket: _Ticket, app: str, user: str) -> None:
+        ticket.fenced = True
+        self._holders.fenced(app, user)
+        self._punch(ticket)
+
+    def _punch(self, ticket: _Ticket) -> None:
+        """One of the things that a ticket waits for has come."""
+        ticket.waiting -= 1
+        if not ticket.waiting:
+            self._settle(ticket, confirmed=True)
+
+    def _settle(self, ticket: _Ticket, *, confirmed: bool) -> None:
+        done, ticket.done = ticket.done, None
+        if done is not None:
+            done(confirmed)

@@ -1,0 +1,79 @@
+"""What the tests of this folder share: apps, polling with a deadline, sums of metrics, and clients by the dozen."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
+
+import trio
+
+from tests.api_client import ApiClient
+from tests.client import Client, Credentials, connect
+from tests.processes import Node, Program
+
+APP = Credentials("1", "first-key", "first-secret")
+OTHER_APP = Credentials("2", "second-key", "second-secret")
+
+
+def apps_toml(*apps: Credentials, more: str = "") -> str:
+    """The text of an apps file; `more` is added to each app."""
+    return "\n".join(f'[[apps]]\nid = "{app.app_id}"\nkey = "{app.key}"\nsecret = "{app.secret}"\n{more}' for app in apps)
+
+
+APPS = apps_toml(APP, OTHER_APP)
+
+
+async def eventually(is_so: Callable[[], object], what: str, patience: float = 15.0) -> None:
+    """Return when it is so; asks again and again. What is asked may block for a moment, as a look at /metrics does."""
+    with trio.move_on_after(patience):
+        while not is_so():
+            await trio.sleep(0.05)
+        return
+    raise AssertionError(f"not within {patience} s: {what}")
+
+
+async def all_of(*calls: Callable[[], Awaitable[object]]) -> None:
+    """Do several things at once, and return when all are done."""
+    async with trio.open_nursery() as nursery:
+        for call in calls:
+            nursery.start_soon(call)
+
+
+async def ready(*programs: Program) -> None:
+    """Return when programs that are starting are ready."""
+    await all_of(*(partial(trio.to_thread.run_sync, program.wait_ready) for program in programs))
+
+
+def total(node: Node, name: str) -> float:
+    """A metric of a node, summed over its labels; 0 if it has no sample yet."""
+    return sum(value for sample, value in node.metrics().items() if sample.partition("{")[0] == name)
+
+
+def status(node: Node, path: str = "/readyz") -> int:
+    """The status that the operations port answers with; 0 if it does not answer."""
+    import urllib.error
+    import urllib.request
+
+    try:
+        with urllib.request.urlopen(f"{node.ops_url}{path}", timeout=2) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+async def signed_in(nursery: trio.Nursery, node: Node, users: Iterable[str], watchlist: Iterable[str] = ()) -> list[Client]:
+    """One client for each user, all signing in at once on one node."""
+    clients = {user: await connect(nursery, APP, node.port) for user in users}
+    await all_of(*(partial(client.sign_in, user, list(watchlist)) for user, client in clients.items()))
+    return list(clients.values())
+
+
+@asynccontextmanager
+async def api(node: Node, app: Credentials = APP) -> AsyncIterator[ApiClient]:
+    """The HTTP API of a node."""
+    client = ApiClient(app, node.port)
+    try:
+        yield client
+    finally:
+        await client.aclose()
