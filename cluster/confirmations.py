@@ -21,11 +21,12 @@ from cluster.presence import Presence
 class _Ticket:
     """One confirmation that waits. `done` is None once it has been called."""
 
+    app: str
+    user: str
     done: Callable[[bool], None] | None
     waiting: int  # how many things have to come still
     patience_ends: float
     given_up_at: float
-    fenced: bool
 
 
 class Confirmations:
@@ -47,12 +48,12 @@ class Confirmations:
             return
         now, settings = trio.current_time(), self._core.settings
         ends = (now + settings.fence_timeout, now + settings.confirm_timeout)
-        ticket = _Ticket(done, len(waiting) + (not fenced), *ends, fenced)
+        ticket = _Ticket(app, user, done, len(waiting) + (not fenced), *ends)
         self._tickets.append(ticket)
         for shard in waiting:
             self._presence.when_ready(shard, lambda: self._punch(ticket))
         if not fenced:
-            self._fence.wait(lambda: self._pass_fence(ticket, app, user))
+            self._await_fence(ticket)
 
     def tick(self, now: float) -> None:
         """End what has waited for too long."""
@@ -61,7 +62,7 @@ class Confirmations:
                 continue
             if ticket.patience_ends > now:
                 break
-            if ticket.fenced and self._core.bus.connected:
+            if self._core.bus.connected and self._holders.is_fenced(ticket.app, ticket.user):
                 waited = self._core.settings.fence_timeout + now - ticket.patience_ends
                 self._core.stats.fenced(waited, timed_out=True)
                 self._settle(ticket, confirmed=True)
@@ -70,16 +71,24 @@ class Confirmations:
         while self._tickets and self._tickets[0].done is None:
             self._tickets.popleft()
 
-    def _pass_fence(self, ticket: _Ticket, app: str, user: str) -> None:
-        ticket.fenced = True
-        self._holders.fenced(app, user)
+    def _await_fence(self, ticket: _Ticket) -> None:
+        interest = self._holders.interest(ticket.app, ticket.user)
+        self._fence.wait(lambda: self._pass_fence(ticket, interest))
+
+    def _pass_fence(self, ticket: _Ticket, interest: int | None) -> None:
+        self._holders.fenced(ticket.app, ticket.user, interest)
         self._punch(ticket)
 
     def _punch(self, ticket: _Ticket) -> None:
         """One of the things that a ticket waits for has come."""
         ticket.waiting -= 1
-        if not ticket.waiting:
+        if ticket.waiting or ticket.done is None:
+            return
+        if self._holders.is_fenced(ticket.app, ticket.user):
             self._settle(ticket, confirmed=True)
+        else:  # the bus was away since, or the user was let go of and held again
+            ticket.waiting = 1
+            self._await_fence(ticket)
 
     def _settle(self, ticket: _Ticket, *, confirmed: bool) -> None:
         done, ticket.done = ticket.done, None

@@ -201,14 +201,15 @@ class Directory:
     def receive_snapshot(self, snapshot: Snapshot) -> Outcome:
         """A peer's whole part arrived (all its `parts` put together): only the difference is told."""
         part = self._part(snapshot.node, snapshot.shard)
-        if part is None or part.number is not None or snapshot.number < part.floor:
+        if part is None or snapshot.number < part.floor:
             return Outcome()  # not asked for any more, or a late answer to a question asked twice
-        edges = self._replace(part, snapshot)
-        part.number = snapshot.number
+        if part.number is not None:
+            # not waited for; a newer one is the answer to the later of two questions, and the earlier one's was too old
+            return self._renew(part, snapshot) if snapshot.number > part.number else Outcome()
+        outcome = self._renew(part, snapshot)
         del self._waiting[snapshot.node, snapshot.shard]
         self._unasked.pop((snapshot.node, snapshot.shard), None)
         self._shards[snapshot.shard].waiting -= 1
-        outcome = Outcome(edges=edges)
         held_back, part.held_back = part.held_back, []
         for change in held_back:
             later = self.receive_change(change)
@@ -253,15 +254,15 @@ class Directory:
         part.entries[change.key] = change.value
         return self._hold(change.shard, change.key, change.node)
 
-    def _replace(self, part: _Part, snapshot: Snapshot) -> list[Edge]:
+    def _renew(self, part: _Part, snapshot: Snapshot) -> Outcome:
         gone = [key for key in part.entries if key not in snapshot.entries]
-        part.entries = dict(snapshot.entries)
+        part.number, part.entries = snapshot.number, dict(snapshot.entries)
         edges = []
         for key in gone:
             edges.extend(self._let_go(snapshot.shard, key, snapshot.node, 0.0))
         for key in part.entries:
             edges.extend(self._hold(snapshot.shard, key, snapshot.node))
-        return edges
+        return Outcome(edges=edges)
 
     def _hold(self, shard: str, key: str, node: str) -> list[Edge]:
         if (watched := self._shards.get(shard)) is None:

@@ -31,6 +31,11 @@ class Fence:
         self._membership = membership
         self._waiters: list[Callable[[], None]] = []
         self._wanted = trio.Event()
+        self._interrupted = False
+
+    def bus_down(self) -> None:
+        """The bus is away: what a round has heard until now says nothing of the servers after it."""
+        self._interrupted = True
 
     def wait(self, passed: Callable[[], None]) -> None:
         """Call `passed` once everybody knows the interests taken until now; while the bus is away it waits."""
@@ -57,7 +62,7 @@ class Fence:
         start = trio.current_time()
         servers = self._membership.servers()
         servers.pop(self._core.bus.server, None)
-        away = False
+        away = self._interrupted = False
 
         async def heed(confirmation: Callable[[], Awaitable[None]]) -> None:
             nonlocal away
@@ -72,7 +77,7 @@ class Fence:
                 nursery.start_soon(heed, self._core.bus.flush)
                 for server, peers in servers.items():
                     nursery.start_soon(heed, partial(self._cross, server, peers))
-        if away:
+        if away or self._interrupted:
             raise BusAwayError("the bus went away during a fence")
         self._core.stats.fenced(trio.current_time() - start, timed_out=scope.cancelled_caught)
         if scope.cancelled_caught:

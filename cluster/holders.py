@@ -9,6 +9,7 @@ and nodes that do not hold the user hear nothing.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
 
 import trio
@@ -20,6 +21,7 @@ from cluster.interest import Interests
 from cluster.presence import Presence
 
 UserKey = tuple[str, str]  # app, user
+_INTRODUCTIONS = 500  # at each tick: 5,000 a second, so that a node with very many users does not flood the bus
 
 
 class Listener(Protocol):
@@ -54,6 +56,7 @@ class Holders:
         self._is_peer = is_peer
         self._interests: Interests[UserKey] = Interests()
         self._held: dict[UserKey, _Held] = {}
+        self._unintroduced: dict[UserKey, None] = {}
         self._receive = core.receiver(self._on_message)
 
     def __len__(self) -> int:
@@ -68,14 +71,26 @@ class Holders:
             subject = self._core.subjects.user(app, user)
             self._held[app, user] = _Held(self._core.bus.subscribe(subject, self._receive))
 
-    def is_fenced(self, app: str, user: str) -> bool:
-        """Whether everybody knows of the interest."""
-        return self._held[app, user].fenced
+    def interest(self, app: str, user: str) -> int | None:
+        """The number of the interest in a user; None if the user is not held (any more)."""
+        held = self._held.get((app, user))
+        return held.number if held else None
 
-    def fenced(self, app: str, user: str) -> None:
-        """A fence has passed since `hold`."""
-        if (held := self._held.get((app, user))) is not None:
+    def is_fenced(self, app: str, user: str) -> bool:
+        """Whether everybody knows of the interest; True too if there is none (any more)."""
+        held = self._held.get((app, user))
+        return held is None or held.fenced
+
+    def fenced(self, app: str, user: str, interest: int | None) -> None:
+        """A fence has passed that began when `interest` was the user's."""
+        held = self._held.get((app, user))
+        if held is not None and held.number == interest:
             held.fenced = True
+
+    def bus_down(self) -> None:
+        """The bus is away: where it comes back, everybody has to learn of the interests again."""
+        for held in self._held.values():
+            held.fenced = False
 
     def announce(self, app: str, user: str) -> None:
         """The user is signed in here: the watchers and the other holders are told, once."""
@@ -84,8 +99,20 @@ class Holders:
             return
         held.announced = True
         self._presence.put(app, user, 1)
+        self._introduce(app, user)
+
+    def _introduce(self, app: str, user: str) -> None:
         holding = Holding(self._core.me, app, user, held=True, echo=True)
         self._core.try_send(self._core.subjects.user(app, user), holding)
+
+    def reintroduce(self) -> None:
+        """Something may not have been heard, here or elsewhere: tell all other holders again. `tick` does it, in slices."""
+        self._unintroduced = dict.fromkeys(key for key, held in self._held.items() if held.announced)
+
+    def peer_down(self, peer: str) -> None:
+        """A peer is gone: nobody waits for its answers. If it comes back, it is met again, and all are introduced."""
+        for held in self._held.values():
+            held.others.discard(peer)
 
     def release(self, app: str, user: str, linger: float) -> None:
         """One connection less; after the last, the user goes down once `linger` seconds have passed without another."""
@@ -94,7 +121,11 @@ class Holders:
         self._interests.release((app, user), now, linger)
 
     def tick(self, now: float) -> None:
-        """Let go of users whose linger has ended."""
+        """Let go of users whose linger has ended; introduce some of those that wait for it."""
+        for key in list(islice(self._unintroduced, _INTRODUCTIONS)):
+            del self._unintroduced[key]
+            if key in self._held:
+                self._introduce(*key)
         for app, user in self._interests.poll(now):
             held = self._held.pop((app, user))
             self._core.bus.unsubscribe(held.number)

@@ -76,6 +76,7 @@ class Member:
         self._holders = Holders(self._core, self._presence, listener, self._is_peer)
         self._confirmations = Confirmations(self._core, self._presence, self._holders, self._fence)
         self._beats = 0
+        self._leaving = False
         self._probes: list[str] = []
         self._has_probes = trio.Event()
         self._mismatch: set[str] = set()
@@ -183,7 +184,8 @@ class Member:
 
     async def say_goodbye(self) -> None:
         """Tell the peers that this node leaves: they need not find it dead. Returns when the bus has it, or is away."""
-        self._core.try_send(self._core.subjects.nodes, self._heartbeat(leaving=True))
+        self._leaving = True  # a heartbeat that said otherwise would be a return
+        self._core.try_send(self._core.subjects.nodes, self._heartbeat())
         with contextlib.suppress(BusAwayError):
             await self._core.bus.flush()
 
@@ -202,19 +204,19 @@ class Member:
             self._beats += 1
             self._core.try_send(self._core.subjects.nodes, self._heartbeat(numbers=True))
 
-    def _heartbeat(self, *, numbers: bool = False, hello: bool = False, leaving: bool = False) -> Heartbeat:
+    def _heartbeat(self, *, numbers: bool = False, hello: bool = False) -> Heartbeat:
         recent = self._presence.recent_numbers() if numbers else {}
         settings, server = self._core.settings, self._core.bus.server
         load = self._listener.load()
-        return Heartbeat(self.node_id, server, self._beats, settings.shards, recent, hello, leaving, *load)
+        return Heartbeat(self.node_id, server, self._beats, settings.shards, recent, hello, self._leaving, *load)
 
     async def _probe(self) -> None:
-        while True:
-            await self._has_probes.wait()
-            self._has_probes = trio.Event()
-            probes, self._probes = self._probes, []
-            async with trio.open_nursery() as nursery:
-                for node in probes:
+        async with trio.open_nursery() as nursery:
+            while True:
+                await self._has_probes.wait()
+                self._has_probes = trio.Event()
+                probes, self._probes = self._probes, []
+                for node in probes:  # none waits for another: how far apart two probes of a peer are is membership's affair
                     nursery.start_soon(self._probe_one, node)
 
     async def _probe_one(self, node: str) -> None:
@@ -236,11 +238,14 @@ class Member:
         self._core.try_send(self._core.subjects.nodes, self._heartbeat(hello=True))
         for peer in self._membership.peers:
             self._presence.peer_up(peer)
+        self._fence.wait(self._holders.reintroduce)
         self._up.set()
 
     def bus_down(self) -> None:
         """See `cluster.bus.Watcher`."""
         self._membership.bus_down()
+        self._fence.bus_down()
+        self._holders.bus_down()
 
     def _on_message(self, message: Message, reply: str) -> None:
         match message:
@@ -260,6 +265,8 @@ class Member:
                 self._core.stats.unclaimed(message.KIND)
 
     def _on_heartbeat(self, beat: Heartbeat) -> None:
+        if beat.node == self.node_id:
+            return  # sent to a server that was left since, which passed it on late
         if beat.shards != self._core.settings.shards:
             if beat.node not in self._mismatch:
                 self._mismatch.add(beat.node)
@@ -273,12 +280,15 @@ class Member:
     def _heed(self, events: Sequence[Met | Lost | Probe]) -> None:
         for event in events:
             match event:
-                case Met(node):
-                    log.info("peer met", node=node)
+                case Met(node, again):
+                    log.info("peer met", node=node, again=again)
                     self._presence.peer_up(node)
+                    if again:
+                        self._fence.wait(self._holders.reintroduce)
                 case Lost(node, silent, why):
                     log.info("peer lost", node=node, silent=round(silent, 3), why=why)
                     self._presence.peer_down(node, silent)
+                    self._holders.peer_down(node)
                 case Probe(node):
                     self._probes.append(node)
                     self._has_probes.set()

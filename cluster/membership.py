@@ -29,9 +29,13 @@ class MembershipSettings:
 
 @dataclass(frozen=True, slots=True)
 class Met:
-    """A peer was heard for the first time, again after its death, or after a gap: ask it for everything watched."""
+    """A peer was heard for the first time, again after its death, or after a gap: ask it for everything watched.
+
+    `again`: it lived before, so it may have missed what this node said to it.
+    """
 
     node: str
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +99,9 @@ class Membership:
             return [self._lose(beat.node, now, "left")] if peer else []
         if peer is None:
             self.peers[beat.node] = peer = Peer(beat.server, now, beat.number)
-            met: list[Met | Lost] = [Met(beat.node)]
+            met: list[Met | Lost] = [Met(beat.node, again=beat.number > 1)]
         else:
-            met = [Met(beat.node)] if beat.number > peer.number + 1 else []
+            met = [Met(beat.node, again=True)] if beat.number > peer.number + 1 else []
         peer.server, peer.heard_at, peer.strikes = beat.server, now, 0
         peer.number = max(peer.number, beat.number)
         peer.connections, peer.users = beat.connections, beat.users

@@ -5,6 +5,7 @@ Everything but `answer_asks` is synchronous, so no input can slip in between a d
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -31,7 +32,7 @@ class Presence:
         self._numbers: dict[str, int] = {}  # bus subscription of each watched shard
         self._beat = 0
         self._changed: dict[str, tuple[int, int]] = {}  # shard: (last number, beat of its last change)
-        self._partial: dict[tuple[str, str], dict[str, Any]] = {}  # snapshots of which parts are still to come
+        self._partial: dict[tuple[str, str], Snapshot] = {}  # what is in of snapshots of which parts are still to come
         self._waiters: dict[str, list[Callable[[], None]]] = {}
         self._asked: deque[tuple[str, str]] = deque()
         self._has_asked = trio.Event()
@@ -110,7 +111,7 @@ class Presence:
 
     def peer_down(self, peer: str, age: float) -> None:
         """A peer is gone, silent for `age` seconds."""
-        self._partial = {at: entries for at, entries in self._partial.items() if at[0] != peer}
+        self._partial = {at: snapshot for at, snapshot in self._partial.items() if at[0] != peer}
         self._heed(self._directory.peer_down(peer, age))
 
     def recent_numbers(self) -> Mapping[str, int]:
@@ -127,15 +128,24 @@ class Presence:
         self.send_asks()
 
     def receive_snapshot(self, snapshot: Snapshot) -> None:
-        """A part of a snapshot arrived; parts come back to back, the last one completes it."""
+        """A part of a snapshot arrived; parts come back to back, the last one completes it.
+
+        If one was lost, the others are worth nothing: the shard is asked for again when its answer is overdue.
+        """
         at = (snapshot.node, snapshot.shard)
-        entries = self._partial.pop(at, {}) if snapshot.part else {}
-        entries.update(snapshot.entries)
+        before = self._partial.pop(at, None)
+        if snapshot.part:
+            if before is None or (before.number, before.part, before.parts) != (
+                snapshot.number,
+                snapshot.part - 1,
+                snapshot.parts,
+            ):
+                return
+            snapshot = replace(snapshot, entries={**before.entries, **snapshot.entries})
         if snapshot.part + 1 < snapshot.parts:
-            self._partial[at] = entries
-            return
-        whole = Snapshot(snapshot.node, snapshot.shard, snapshot.number, 0, 1, entries)
-        self._heed(self._directory.receive_snapshot(whole))
+            self._partial[at] = snapshot
+        else:
+            self._heed(self._directory.receive_snapshot(snapshot))
 
     def _on_change(self, message: Message, _reply: str) -> None:
         if not isinstance(message, Change) or not self._directory.is_watched(message.shard):

@@ -150,11 +150,12 @@ class Connection:
         self.claims += 1
         if self.phase is Phase.OPEN:
             self.phase, self.user = Phase.SIGNING_IN, user
+            self.authorize_by = None  # the client did its part; what is left ends in SIGNED_IN or in a close
         return (Claim(user, self.claims, cut),)
 
     def signed_in(self, claim: Claim) -> tuple[Send, ...]:
         """The cluster knows of the user now. Returns what the client is told before its watchlist (protocol.md 2.4)."""
-        self.phase, self.user, self.authorize_by = Phase.SIGNED_IN, claim.user, None
+        self.phase, self.user = Phase.SIGNED_IN, claim.user
         success = Send(frames.encode_signin_success(claim.user.raw))
         if not claim.cut:
             return (success,)

@@ -8,7 +8,7 @@ back elsewhere, presence lingering so that they make no noise, goodbye to the pe
 import signal
 import ssl
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import structlog
@@ -28,6 +28,8 @@ from node.reload import AppsFile
 from node.settings import Settings
 from node.transport.head import HttpLimits
 from node.transport.listener import serve
+from node.transport.plain import PlainListener
+from node.transport.poller import SUPPORTED
 from node.transport.settings import TransportSettings
 
 log = structlog.get_logger(__name__)
@@ -98,21 +100,26 @@ class Node:
     async def _serve_clients(self) -> None:
         """Accept connections until told to stop; then close all that there are, within the drain's timeout."""
         tcp = await trio.open_tcp_listeners(self._settings.port, host=self._settings.host)
-        listeners: Sequence[trio.abc.Listener[Any]] = tcp
-        if self._tls is not None:
-            listeners = [trio.SSLListener(listener, self._tls, https_compatible=True) for listener in tcp]
+        port = tcp[0].socket.getsockname()[1]
+        listeners = [self._choose_transport(listener) for listener in tcp]
         async with trio.open_nursery() as nursery:
             arguments = (listeners, self._hub, self._api.handle, _transport_settings(self._settings), self._metrics)
             await nursery.start(serve, *arguments)
             self._serving = True
             self._readiness.set_listening(listening=True)
-            self._announce(tcp)
+            self._announce(port)
             await self._stop.wait()
             self._readiness.set_draining()
             nursery.cancel_scope.deadline = trio.current_time() + self._settings.drain.timeout
-            for listener in tcp:
+            for listener in listeners:
                 await listener.aclose()
             self._hub.drain()
+
+    def _choose_transport(self, listener: trio.SocketListener) -> trio.abc.Listener[Any]:
+        """TLS goes the way of all streams; plain TCP the fast one, where there is epoll."""
+        if self._tls is not None:
+            return trio.SSLListener(listener, self._tls, https_compatible=True)
+        return PlainListener(listener) if SUPPORTED else listener
 
     async def _leave(self) -> None:
         """Let users who came back elsewhere make no noise, then say goodbye."""
@@ -120,11 +127,10 @@ class Node:
         with trio.move_on_after(_LAST_WORDS):
             await self._member.say_goodbye()
 
-    def _announce(self, listeners: Sequence[trio.SocketListener]) -> None:
+    def _announce(self, port: int) -> None:
         """The one line that says that connections are accepted; whoever starts a node waits for it."""
         scheme = "https" if self._tls else "http"
         host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
-        port = listeners[0].socket.getsockname()[1]
         sys.stdout.write(f"usher {self._member.node_id} accepts connections on {scheme}://{host}:{port}\n")
         sys.stdout.flush()
 

@@ -1,6 +1,7 @@
 // The page: what its reader does goes to session.js (pusher-js) and to the backend; what arrives becomes a list of people,
 // a drawing and a timeline. Names are data from elsewhere: they are only ever set as text.
 
+import { renderChoices } from "./choices.js";
 import { Diagram } from "./diagram.js";
 import { explain } from "./explain.js";
 import { openSession } from "./session.js";
@@ -57,6 +58,7 @@ function signIn() {
 
 function open() {
   session = openSession({ key: config.key, port: config.nodePorts[node - 1], user, watch: [...people.keys()] }, handlers);
+  setState("connecting");
 }
 
 function signOut() {
@@ -170,7 +172,7 @@ function render() {
   byId("signed-in").hidden = !isOpen;
   byId("leave").hidden = !isOpen;
   byId("you-title").textContent = isOpen ? `You are ${display(user)}` : "Who are you?";
-  byId("state").textContent = { "signed in": `Signed in, on node ${node}`, disconnected: "Disconnected" }[state] ?? "Connecting …";
+  byId("state").textContent = stateText();
   byId("state-dot").className = `dot ${isSignedIn ? "online" : state === "disconnected" ? "" : "waiting"}`;
   byId("node-hint").textContent = explain.hint(state);
   byId("toggle").textContent = state === "disconnected" ? "Reconnect" : "Disconnect";
@@ -225,19 +227,13 @@ function renderNodes() {
   renderChoices(document.querySelector("#nodes .segments"), "node", numbers, (number) => [make("span", "", `Node ${number}`)], String(node));
 }
 
-// Fills `place` with a labelled radio button for each value. Those that are there already stay, and keep the focus.
-function renderChoices(place, name, values, makeParts, checked) {
-  const signature = JSON.stringify(values);
-  if (place.dataset.values !== signature) {
-    place.dataset.values = signature;
-    place.replaceChildren(...values.map((value) => {
-      const label = make("label");
-      const input = Object.assign(make("input"), { type: "radio", name, value });
-      label.append(input, ...makeParts(value));
-      return label;
-    }));
+function stateText() {
+  switch (state) {
+    case "signed in": return `Signed in, on node ${node}`;
+    case "connected": return "Signing in …";
+    case "disconnected": return "Disconnected";
+    default: return "Connecting …";
   }
-  for (const input of place.querySelectorAll("input")) input.checked = input.value === checked;
 }
 
 function renderSteps(isSignedIn) {

@@ -25,7 +25,7 @@ export function openSession({ key, port, user, watch }, handlers) {
   pusher.user.bind("message", (data) => arrived.push(data));
   pusher.user.bind("pusher:signin_error", (error) => handlers.trouble(`The backend did not vouch for you. ${error.error}`));
 
-  // Runs after the bindings above, for the same message: it adds what was on the wire.
+  // Runs after the bindings above, for the same message: it adds the message itself, as pusher-js decoded it.
   pusher.connection.bind("message", (wire) => {
     if (wire.event === "pusher:signin_success") handlers.signedIn(wire);
     if (wire.event === "pusher:error") reportError(wire);

@@ -42,7 +42,7 @@ export class Timeline {
 
   details(wire) {
     const details = make("details", "");
-    details.append(make("summary", "", "On the wire"), make("pre", "", JSON.stringify(wire, null, 2)));
+    details.append(make("summary", "", "The message"), make("pre", "", JSON.stringify(wire, null, 2)));
     return details;
   }
 }

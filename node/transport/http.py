@@ -24,7 +24,7 @@ from node.transport.streams import DOWN, client_of, drop, hang_up
 
 _log = structlog.get_logger(__name__)
 
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class KeepAlive:
@@ -54,20 +54,22 @@ class KeepAlive:
 class HttpConversation:
     """The HTTP of one stream. `receive` its first request, then `answer_all` from there."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - a stream, the seam's API side, and what every transport has
         self,
         stream: trio.abc.Stream,
         api: ApiHandler,
         keep_alive: KeepAlive,
         settings: TransportSettings,
         metrics: Metrics,
+        reader: RequestReader | None = None,
     ) -> None:
+        """`reader`: if bytes were read already, it has them."""
         self._stream = stream
         self._api = api
         self._keep_alive = keep_alive
         self._settings = settings
         self._metrics = metrics
-        self._reader = RequestReader(settings.http)
+        self._reader = reader or RequestReader(settings.http)
 
     async def receive(self) -> Request | UpgradeRequest | None:
         """Return the next request, all of which must come within `request_timeout`.
@@ -78,7 +80,7 @@ class HttpConversation:
             with trio.fail_after(self._settings.request_timeout):
                 request = await self._read_request()
         except BadRequestError as error:
-            await self._refuse(error)
+            await self.refuse(error)
             return None
         except trio.TooSlowError:
             await self._refuse_slow_request()
@@ -88,6 +90,14 @@ class HttpConversation:
         if request is None:
             await drop(self._stream)
         return request
+
+    async def refuse(self, error: BadRequestError) -> None:
+        """Say what is wrong, and close. The client may be sending still."""
+        response = error_response(error.status, error.message, error.headers)
+        if await self._send(encode_response(response, keep_alive=False)):
+            await hang_up(self._stream, linger=self._settings.linger_timeout)
+        else:
+            await drop(self._stream)
 
     async def answer_all(self, request: Request | UpgradeRequest | None) -> UpgradeRequest | None:
         """Answer this request and those after it; return a request for a WebSocket, to be served by the caller.
@@ -113,7 +123,7 @@ class HttpConversation:
         """The next request, or None at the end of the stream."""
         while (request := self._reader.next_request()) is None:
             if self._reader.take_continue():
-                await self._stream.send_all(_CONTINUE)
+                await self._stream.send_all(CONTINUE)
             if not await self._read():
                 return None
         return request
@@ -159,20 +169,11 @@ class HttpConversation:
             self._metrics.errors.labels("api").inc()
             return error_response(500, "The node failed at this request; its log says why. Try again later.")
 
-    async def _refuse(self, error: BadRequestError) -> None:
-        """Say what is wrong, and close. The client may be sending still."""
-        response = error_response(error.status, error.message, error.headers)
-        if await self._send(encode_response(response, keep_alive=False)):
-            await hang_up(self._stream, linger=self._settings.linger_timeout)
-        else:
-            await drop(self._stream)
-
     async def _refuse_slow_request(self) -> None:
         if self._reader.idle:
             await drop(self._stream)
             return
-        timeout = self._settings.request_timeout
-        await self._refuse(BadRequestError(408, f"Send the whole request within {timeout:g} seconds."))
+        await self.refuse(slow_request(self._settings.request_timeout))
 
     async def _send(self, data: bytes) -> bool:
         try:
@@ -181,6 +182,11 @@ class HttpConversation:
         except (trio.TooSlowError, *DOWN):
             return False
         return True
+
+
+def slow_request(timeout: float) -> BadRequestError:
+    """What is wrong with a request that took longer than `timeout` seconds to arrive."""
+    return BadRequestError(408, f"Send the whole request within {timeout:g} seconds.")
 
 
 def error_response(status: int, message: str, headers: Sequence[tuple[str, str]] = ()) -> ApiResponse:

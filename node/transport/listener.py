@@ -1,7 +1,7 @@
 """Accepts connections and serves each: its HTTP first, and its WebSocket if it asks for one.
 
-This, with http.py and websocket.py, is the transport for any Trio stream. A faster one for plain TCP would be another
-`serve` beside this one, chosen per listener, over the same seam and the same conformance suite.
+This, with http.py and websocket.py, is the transport for any Trio stream. plain.py is the fast one for plain TCP, over the
+same seam and the same conformance suite; the kind of listener chooses.
 """
 
 import errno
@@ -14,6 +14,7 @@ import trio
 from node.metrics import Metrics
 from node.transport.http import HttpConversation, KeepAlive
 from node.transport.message import UpgradeRequest
+from node.transport.plain import PlainListener, PlainServer
 from node.transport.seam import Acceptor, ApiHandler, Upgrade
 from node.transport.settings import TransportSettings
 from node.transport.streams import client_of, drop, tune
@@ -42,12 +43,18 @@ async def serve(  # noqa: PLR0913 - the seam's two sides, and what both need
     """
     server = _Server(acceptor, api, settings, metrics)
     try:
-        async with trio.open_nursery() as connections:
+        async with trio.open_nursery() as polling, trio.open_nursery() as connections:
+            plain = PlainServer(acceptor, api, server.keep_alive, settings, metrics, connections)
+            polling.start_soon(plain.run)
             async with trio.open_nursery() as accepting:
                 for listener in listeners:
-                    accepting.start_soon(server.accept_all, listener, connections)
+                    if isinstance(listener, PlainListener):
+                        accepting.start_soon(plain.accept_all, listener)
+                    else:
+                        accepting.start_soon(server.accept_all, listener, connections)
                 task_status.started()
             server.keep_alive.end()
+            plain.stop_when_empty()
     finally:
         with trio.CancelScope(shield=True):
             for listener in listeners:

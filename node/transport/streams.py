@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 import trio
 
@@ -26,10 +27,9 @@ def peer_of(stream: trio.abc.Stream) -> str:
     if sock is None or sock.family not in {socket.AF_INET, socket.AF_INET6}:
         return ""
     try:
-        host, port, *_ = sock.getpeername()
+        return describe_address(sock.getpeername())
     except OSError:
         return ""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def tune(stream: trio.abc.Stream, user_timeout: float) -> None:
@@ -78,10 +78,19 @@ async def _discard(stream: trio.abc.Stream) -> None:
 def client_of(stream: trio.abc.Stream, headers: Mapping[str, str], *, trust: bool) -> tuple[str, bool]:
     """Who asks, and whether over TLS: what the nearest proxy says if it is to be trusted, else what the stream says."""
     remote, secure = peer_of(stream), isinstance(stream, trio.SSLStream)
-    if trust:
-        remote = _last(headers.get("x-forwarded-for")) or remote
-        secure = secure or _last(headers.get("x-forwarded-proto")).lower() == "https"
-    return remote, secure
+    return as_forwarded(remote, headers, secure=secure) if trust else (remote, secure)
+
+
+def as_forwarded(remote: str, headers: Mapping[str, str], *, secure: bool) -> tuple[str, bool]:
+    """Who asks, and whether over TLS, by the word of the nearest proxy where it says something."""
+    forwarded = _last(headers.get("x-forwarded-proto")).lower() == "https"
+    return _last(headers.get("x-forwarded-for")) or remote, secure or forwarded
+
+
+def describe_address(address: tuple[Any, ...]) -> str:
+    """An IP socket's address as `address:port`."""
+    host, port, *_ = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _last(header: str | None) -> str:

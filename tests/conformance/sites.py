@@ -15,6 +15,7 @@ from trio.testing import memory_stream_pair
 from node.metrics import Metrics
 from node.protocol.frames import encode_text
 from node.transport.listener import serve
+from node.transport.plain import PlainListener
 from node.transport.seam import ApiRequest, ApiResponse, Transport, Upgrade
 from node.transport.settings import TransportSettings
 from tests.wire import WireClient
@@ -107,6 +108,7 @@ class Site:
     secure: bool = False
     has_addresses: bool = True
     pushes_back: bool = True
+    queues_offers: bool = True  # else they go to the kernel at once
     clients: list[WireClient] = field(default_factory=list)
 
     async def connect(self) -> WireClient:
@@ -182,6 +184,15 @@ async def start_tcp(nursery: trio.Nursery, settings: TransportSettings) -> Site:
     return await _start(nursery, settings, listener, partial(trio.open_tcp_stream, "127.0.0.1", port))
 
 
+async def start_plain(nursery: trio.Nursery, settings: TransportSettings) -> Site:
+    """Plain TCP on a free port, the fast way."""
+    (tcp,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    listener = PlainListener(tcp)
+    site = await _start(nursery, settings, listener, partial(trio.open_tcp_stream, "127.0.0.1", listener.port))
+    site.queues_offers = False
+    return site
+
+
 async def start_tls(nursery: trio.Nursery, settings: TransportSettings) -> Site:
     """TLS that ends in the node."""
     authority = trustme.CA()
@@ -209,4 +220,4 @@ async def start_memory(nursery: trio.Nursery, settings: TransportSettings) -> Si
     return site
 
 
-SITES = {"tcp": start_tcp, "tls": start_tls, "memory": start_memory}
+SITES = {"plain": start_plain, "tcp": start_tcp, "tls": start_tls, "memory": start_memory}

@@ -139,6 +139,8 @@ async def test_everything_ends_in_bounded_time_when_serving_is_cancelled(site: S
 async def test_slow_consumer_is_closed_with_4100_when_its_outbox_is_full(start: Start) -> None:
     """More in one go than the bound allows: what waits is dropped, the close is sent and counted."""
     site = await start(max_outbox=10_000)
+    if not site.queues_offers:
+        pytest.skip("these offers go to the kernel, which takes more than that")
     client, session = await site.open()
     for _ in range(12):
         session.transport.offer(encode_text(b"x" * 1000))
@@ -189,7 +191,7 @@ async def test_session_sees_bytes_wait_when_they_are_not_written_yet(site: Site)
     """`buffered` grows with an offer and falls to zero once it is written."""
     client, session = await site.open()
     session.transport.offer(encode_text("1234"))
-    assert session.transport.buffered == 6
+    assert session.transport.buffered == (6 if site.queues_offers else 0)
     assert await client.read_text() == "1234"
     await trio.testing.wait_all_tasks_blocked()
     assert session.transport.buffered == 0

@@ -18,6 +18,7 @@ import trio
 from cluster.bus import BusAwayError, Handler, Watcher
 
 Action = Callable[[], None]
+STALE = 10.0  # seconds after which a server gives up a client that answers no pings (its `ping_interval` and `ping_max`)
 
 
 def matching(subject: str) -> tuple[str, str]:
@@ -360,12 +361,13 @@ class SimBus:
         self._disconnect()
 
     def vanish(self) -> None:
-        """The machine is gone: the server does not notice."""
+        """The machine is gone: the server does not notice before its client is `STALE`."""
         self._watcher = None
         if (connection := self._connection) is not None:
             self._connection = None
             connection.up.close()
             connection.down.close()
+            self._network.at(trio.current_time() + STALE, lambda: connection.server.forget(connection))
 
     def _disconnect(self) -> bool:
         if (connection := self._connection) is None:

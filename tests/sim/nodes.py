@@ -155,10 +155,14 @@ class ModelHub:
 
     def _settle(self, session: Session, *, confirmed: bool) -> None:
         if session.phase is not Phase.WAITING:
-            return
-        if not confirmed:
+            self._unwatch(session)
+        elif not confirmed:
+            self._unwatch(session)
             self._close(session, Phase.REFUSED)
-            return
+        else:
+            self._begin(session)
+
+    def _begin(self, session: Session) -> None:
         self._member.announce(session.app, session.user)
         session.begin({user: self._member.is_online(session.app, user) for user in session.watchlist})
 
@@ -167,11 +171,16 @@ class ModelHub:
         self._close(session, Phase.CLOSED)
 
     def _close(self, session: Session, phase: Phase) -> None:
-        if session in self._sessions:
-            session.end(phase)
-            self._sessions.remove(session)
-            self._member.unwatch(self._member.shards_of(session.app, session.watchlist))
-            self._member.release(session.app, session.user)
+        if session not in self._sessions:
+            return
+        if session.phase is Phase.CONFIRMED:  # else the shards are needed until the confirmation comes
+            self._unwatch(session)
+        session.end(phase)
+        self._sessions.remove(session)
+        self._member.release(session.app, session.user)
+
+    def _unwatch(self, session: Session) -> None:
+        self._member.unwatch(self._member.shards_of(session.app, session.watchlist))
 
     # -- what backends do -----------------------------------------------------------------------------------------
 
@@ -244,6 +253,7 @@ class SimNode:
         hub.begin(self.member)
         self._observe(on_peer)
         self.alive = True
+        self.died_at = float("inf")
         self.joined = False
         self.sessions: list[Session] = []
         self._life = trio.CancelScope()
@@ -281,7 +291,7 @@ class SimNode:
             self.bus.vanish()
         else:
             self.bus.die()
-        self.alive = False
+        self.alive, self.died_at = False, trio.current_time()
         self._life.cancel()
         for session in self.sessions:
             session.end()

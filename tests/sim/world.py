@@ -138,7 +138,7 @@ class World:
         try:
             number = await node.hub.terminate_user(app, user)
         except BusAwayError as error:
-            if not self._is_troubled(at):
+            if not self._is_troubled(at) and not self._has_died(at):
                 self.complain(f"termination of {app}/{user} by {node.name}: {error}")
             return
         self.note(f"{node.name} terminated {number} connections of {app}/{user}")
@@ -157,6 +157,10 @@ class World:
     def _is_troubled(self, at: float) -> bool:
         return any(trouble.start - PAD <= at <= trouble.end + PAD for trouble in self.troubles)
 
+    def _has_died(self, at: float) -> bool:
+        """Whether a node died after `at`, or shortly before."""
+        return any(node.died_at >= at - PAD for node in self.nodes if not node.alive)
+
     # -- invariants -----------------------------------------------------------------------------------------------
 
     def _on_delivered(self, bus: SimBus, subject: str) -> None:
@@ -166,7 +170,9 @@ class World:
         if not node.alive:
             return
         if parts[2] == "user":
-            ends = [s.closed_at + self.settings.presence_linger for s in node.sessions if (s.app, s.user) == (parts[3], parts[4])]
+            ends = [
+                s.closed_at + self.settings.presence_linger for s in node.sessions if (s.app, s.user) == (parts[3], parts[4])
+            ]
         elif parts[2] == "presence":
             shard = ".".join(parts[2:5])
             watching = [s for s in node.sessions if shard in node.member.shards_of(s.app, s.watchlist)]

@@ -267,7 +267,7 @@ class Node:
             "noted": hub.watchers._noted,
             "shards": self.member.shards_watched,
             "interests": self.member.interests - 3,
-            "tickets": [t for t in self.member._tickets if t.done is not None],
+            "tickets": [t for t in self.member._confirmations._tickets if t.done is not None],
         }
         return {name: what for name, what in held.items() if what}
 

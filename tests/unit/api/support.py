@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+import pytest
+
 from node.api import Api
 from node.apps import App, Apps
 from node.metrics import Metrics
@@ -18,6 +20,18 @@ NOW = 1_700_000_000.0
 APP = App(id="1001", key="shop-key", secrets=("new-secret", "secret"))
 OTHER_APP = App(id="1002", key="other-key", secrets=("other-secret",))
 DISABLED_APP = App(id="1003", key="disabled-key", secrets=("secret",), enabled=False)
+
+EVENT: dict[str, Any] = {"name": "n", "data": "d", "channels": ["#server-to-user-1"]}
+USER_EVENT = {"name": "n", "data": "d"}
+ROUTES = [
+    ("POST", "/apps/1001/events", "/apps/{app}/events", EVENT),
+    ("POST", "/apps/1001/batch_events", "/apps/{app}/batch_events", {"batch": [{**USER_EVENT, "channel": "c"}]}),
+    ("POST", "/apps/1001/users/1/events", "/apps/{app}/users/{user}/events", USER_EVENT),
+    ("POST", "/apps/1001/users/1/terminate_connections", "/apps/{app}/users/{user}/terminate_connections", {}),
+    ("POST", "/users/1/terminate_connections", "/users/{user}/terminate_connections", {}),
+    ("GET", "/apps/1001/users/1", "/apps/{app}/users/{user}", None),
+]
+each_route = pytest.mark.parametrize(("method", "path", "route", "body"), ROUTES, ids=[r[2] for r in ROUTES])
 
 
 @dataclass

@@ -116,7 +116,9 @@ def test_backend_serves_no_other_file_when_asked(client: FlaskClient, name: str)
     assert client.get(f"/{name}").status_code == 404
 
 
-@pytest.mark.parametrize("name", ["page.css", "page.js", "session.js", "diagram.js", "timeline.js", "explain.js"])
+@pytest.mark.parametrize(
+    "name", ["page.css", "page.js", "choices.js", "session.js", "diagram.js", "timeline.js", "explain.js"]
+)
 def test_backend_serves_the_files_of_the_page_when_asked(client: FlaskClient, name: str) -> None:
     """Each file that the page loads is there."""
     with client.get(f"/{name}") as answer:

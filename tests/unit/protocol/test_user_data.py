@@ -29,7 +29,9 @@ def test_user_data_is_read_when_only_the_id_is_there() -> None:
     assert (user.user_info, user.watchlist) == (None, ())
 
 
-@pytest.mark.parametrize("user_id", ["a.b", "*", ">", "x y", "ü/…", "e:1", "#", "0", "u" * 200, "😀" * 200])
+@pytest.mark.parametrize(
+    "user_id", ["a.b", "*", ">", "x y", "ü/…", "e:1", "#", "0", "a\u00a0b", "\u2028", "u" * 200, "😀" * 200]
+)
 def test_user_data_takes_any_alphabet_up_to_200_characters(user_id: str) -> None:
     """The documented alphabet is not enforced."""
     assert parse_user_data(json.dumps({"id": user_id})).id == user_id

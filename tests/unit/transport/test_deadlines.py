@@ -170,7 +170,7 @@ class _Deaf(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await trio.lowlevel.checkpoint()
-        raise trio.BrokenResourceError
+        raise trio.BrokenResourceError(f"{len(data)} bytes were not taken")
 
     async def wait_send_all_might_not_block(self) -> None:
         await trio.lowlevel.checkpoint()

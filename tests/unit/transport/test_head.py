@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.transport.head import HttpLimits, RequestReader
-from node.transport.message import BadRequestError, Request, UpgradeRequest
+from node.transport.message import BadRequestError, Message, Request, UpgradeRequest
 from tests.wire import request, upgrade_head
 
 STATUSES = {400, 405, 413, 414, 417, 426, 431, 501, 505}
@@ -131,6 +131,13 @@ def test_reader_tells_once_when_a_client_waits_to_continue() -> None:
     old.feed(head.replace(b"HTTP/1.1", b"HTTP/1.0"))
     assert old.next_request() is None
     assert not old.take_continue()
+
+
+def test_message_is_refused_when_another_one_follows_in_its_bytes() -> None:
+    """Were a slice ever to reach past the end of a chunked body, it would be noticed."""
+    message = Message()
+    with pytest.raises(BadRequestError):
+        message.feed(request("POST", "/", b"", CHUNKED) + b"0\r\n\r\n" + request("GET", "/"))
 
 
 pieces = st.lists(

@@ -1,0 +1,110 @@
+/* Real clients and the official Node SDK, driven by tests through lines of JSON: commands on stdin, reports on stdout.
+
+   Commands                                                          what is reported for them
+   {tab, do: "open", library, key, port, options}                    {tab, saw: [...]} for everything its user sees
+   {tab, do: "sign in" | "connect" | "disconnect"}
+   {tab, do: "send", event, data}                                    as the library sends, with nothing checked
+   {tab, do: "authenticate", socket_id, error, token}                the answer to {tab, asks: socket_id}
+   {call, sdk: {...}, method, arguments}                             {call, result} or {call, error: {status, text}}
+
+   A tab decides nothing: who it signs in as is asked for in every sign-in, unless `options` name an endpoint.
+   The process ends with its stdin. */
+
+"use strict"
+
+const readline = require("node:readline")
+
+const { default: Echo } = require("laravel-echo")
+const PusherServer = require("pusher")
+const Pusher = require("pusher-js")
+
+const BOUND = ["news", "marker"]
+const tabs = new Map()
+
+function report(line) {
+  process.stdout.write(JSON.stringify(line) + "\n")
+}
+
+class Tab {
+  constructor(name, { library, key, port, options }) {
+    this.name = name
+    this.waiting = new Map()
+    const settings = {
+      cluster: "none",
+      wsHost: "127.0.0.1",
+      wsPort: port,
+      forceTLS: false,
+      enabledTransports: ["ws"],
+      userAuthentication: { customHandler: (request, answer) => this.ask(request.socketId, answer) },
+      ...options,
+    }
+    if (library === "laravel-echo") {
+      this.echo = new Echo({ broadcaster: "pusher", key, Pusher, ...settings })
+    }
+    this.pusher = this.echo ? this.echo.connector.pusher : new Pusher(key, settings)
+    this.watch()
+  }
+
+  saw(...what) {
+    report({ tab: this.name, saw: what })
+  }
+
+  watch() {
+    const { connection, user } = this.pusher
+    connection.bind("state_change", ({ current }) => this.saw(current))
+    connection.bind("error", ({ data, error }) => this.saw("error", ...(data ? [data.code, data.message] : [null, `${error}`])))
+    connection.bind("message", ({ event, channel }) => {
+      if (event === "pusher_internal:subscription_succeeded") this.saw("subscribed", channel)
+    })
+    this.pusher.bind("pusher:signin_success", ({ user_data }) => this.saw("signed in", user_data))
+    user.bind("pusher:signin_error", ({ error }) => this.saw("signin error", error))
+    for (const name of BOUND) user.bind(name, (data) => this.saw(name, data))
+    user.bind_global((name, data) => {
+      if (!BOUND.includes(name) && !name.startsWith("pusher:")) this.saw("event", name, data)
+    })
+    for (const name of ["online", "offline"]) user.watchlist.bind(name, ({ user_ids }) => this.saw(name, user_ids))
+  }
+
+  ask(socketId, answer) {
+    this.waiting.set(socketId, answer)
+    report({ tab: this.name, asks: socketId })
+  }
+
+  perform(command) {
+    switch (command.do) {
+      case "sign in":
+        return this.echo ? this.echo.connector.signin() : this.pusher.signin()
+      case "connect":
+        return this.pusher.connect()
+      case "disconnect":
+        return this.pusher.disconnect()
+      case "send":
+        return this.pusher.send_event(command.event, command.data)
+      case "authenticate": {
+        const answer = this.waiting.get(command.socket_id)
+        this.waiting.delete(command.socket_id)
+        return command.error ? answer(new Error(command.error), null) : answer(null, command.token)
+      }
+    }
+    throw new Error(`unknown command: ${command.do}`)
+  }
+}
+
+async function call({ call, sdk, method, arguments: values }) {
+  try {
+    const result = await new PusherServer(sdk)[method](...values)
+    report({ call, result: typeof result.json === "function" ? await result.json() : result })
+  } catch (error) {
+    report({ call, error: { status: error.status ?? null, text: error.body ?? error.message } })
+  }
+}
+
+readline
+  .createInterface({ input: process.stdin })
+  .on("line", (line) => {
+    const command = JSON.parse(line)
+    if (command.call !== undefined) call(command)
+    else if (command.do === "open") tabs.set(command.tab, new Tab(command.tab, command))
+    else tabs.get(command.tab).perform(command)
+  })
+  .on("close", () => process.exit(0))

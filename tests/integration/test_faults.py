@@ -1,0 +1,320 @@
+"""Three nodes on one NATS when something dies: a node at once, a node for a while, NATS itself.
+
+A watcher is told what really changed, once; nobody is told anything else. What was true is true again afterwards,
+by every watcher's view and by every node's answer. A *sentinel* who signs in after the events of a test shows that a
+watcher has heard everything before: what a node tells, it tells in order.
+"""
+
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+
+import pytest
+import trio
+
+from tests.client import Client, connect
+from tests.integration.support import APP, all_of, api, eventually, ready, signed_in, status, total
+from tests.processes import NatsServer, Node, Processes
+
+OFFLINE_WITHIN = 3.0
+SETTLE = 4.5  # a node that was connected to NATS more recently does not take "no responders" for a proof yet
+SENTINEL = "sentinel"
+
+
+def start_three(processes: Processes, **env: str) -> tuple[NatsServer, list[Node]]:
+    """One NATS and three nodes on it."""
+    nats = processes.start_nats()
+    return nats, processes.start_nodes(3, nats, env=env)
+
+
+async def hear_out(nursery: trio.Nursery, node: Node, watchers: Sequence[Client]) -> None:
+    """Return when the watchers have heard everything that happened before."""
+    await signed_in(nursery, node, [SENTINEL])
+    for watcher in watchers:
+        await watcher.until(lambda watcher=watcher: watcher.view[SENTINEL])
+
+
+async def counted(node: Node, *users: str) -> dict[str, int]:
+    """How many connections the users have, as this node tells."""
+    async with api(node) as backend:
+        return {user: await backend.connections(user) for user in users}
+
+
+async def settled(*nodes: Node) -> None:
+    """Return when the nodes have been there for long enough to know the dead from those who move."""
+    youngest = max(node.metrics()["process_start_time_seconds"] for node in nodes)
+    await eventually(lambda: time.time() - youngest > SETTLE, "the nodes are old enough")
+
+
+def names(prefix: str, count: int) -> list[str]:
+    """User ids."""
+    return [f"{prefix}{number}" for number in range(count)]
+
+
+async def test_watchers_hear_offline_once_and_in_time_when_a_node_is_killed(processes: Processes) -> None:
+    """Only those who were on the dead node alone, and did not come back meanwhile, go offline."""
+    _, (doomed, second, third) = start_three(processes)
+    lonely, doubled, returning = names("lonely", 20), names("doubled", 20), names("returning", 20)
+    async with trio.open_nursery() as nursery:
+        for user in returning:
+            client = await connect(nursery, APP, doomed.port, second.port, comes_back=True)
+            await client.sign_in(user)
+        await signed_in(nursery, doomed, [*lonely, *doubled])
+        await signed_in(nursery, second, doubled)
+        everybody = [*lonely, *doubled, *returning, SENTINEL]
+        watchers = [
+            *await signed_in(nursery, second, names("watcher", 3), everybody),
+            *await signed_in(nursery, third, names("watcher", 3), everybody),
+        ]
+        await settled(second, third)
+
+        killed_at = trio.current_time()
+        doomed.kill()
+        for watcher in watchers:
+            await watcher.until(lambda watcher=watcher: not any(watcher.view[user] for user in lonely))
+        await hear_out(nursery, third, watchers)
+
+        for watcher in watchers:
+            times = [change.at - killed_at for change in watcher.changes if not change.online and change.at > killed_at]
+            assert max(times) < OFFLINE_WITHIN, times
+            told = {user: watcher.changes_of(user) for user in everybody}
+            expected = {**dict.fromkeys(lonely, [True, False]), **dict.fromkeys([*doubled, *returning], [True])}
+            assert told == expected | {SENTINEL: [False, True]}
+        for node in (second, third):
+            assert await counted(node, *lonely[:3]) == dict.fromkeys(lonely[:3], 0)
+            assert await counted(node, *doubled[:3], *returning[:3]) == dict.fromkeys([*doubled[:3], *returning[:3]], 1)
+            await eventually(lambda node=node: total(node, "usher_peers") == 1, "the gauge of peers follows")
+            assert total(node, "usher_presence_repairs_total") == 0
+            assert total(node, "usher_offline_seconds_count") == 20
+        nursery.cancel_scope.cancel()
+
+
+async def test_users_of_a_killed_node_come_online_again_when_they_return_late(processes: Processes) -> None:
+    """Offline, then online: two true changes, and nothing else."""
+    _, (doomed, second, third) = start_three(processes)
+    async with trio.open_nursery() as nursery:
+        await signed_in(nursery, doomed, ["late"])
+        (watcher,) = await signed_in(nursery, third, ["watcher"], ["late"])
+        doomed.kill()
+        await watcher.until(lambda: watcher.changes_of("late") == [True, False])
+        doomed.start()
+        await signed_in(nursery, second, ["late"])
+        await watcher.until(lambda: watcher.changes_of("late") == [True, False, True])
+        await ready(doomed)
+        await signed_in(nursery, doomed, ["late"])
+        assert await counted(third, "late") == {"late": 2}
+        assert watcher.changes_of("late") == [True, False, True]
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.slow
+async def test_a_paused_node_is_offline_after_its_lease_and_back_when_it_goes_on(processes: Processes) -> None:
+    """A short pause makes no noise; a long one takes its users offline once, and brings them back once."""
+    _, (paused, _, third) = start_three(processes, USHER_CLUSTER__LEASE="4")
+    async with trio.open_nursery() as nursery:
+        await signed_in(nursery, paused, ["frozen", "doubled"])
+        await signed_in(nursery, third, ["doubled"])
+        (watcher,) = await signed_in(nursery, third, ["watcher"], ["frozen", "doubled"])
+
+        paused.send_signal(signal.SIGSTOP)
+        probes = _sent(third, "ping")
+        await eventually(lambda: _sent(third, "ping") > probes + 1, "the paused node is probed")
+        paused.send_signal(signal.SIGCONT)
+        assert await counted(third, "frozen", "doubled") == {"frozen": 1, "doubled": 2}
+        assert watcher.changes_of("frozen") == [True]
+
+        paused.send_signal(signal.SIGSTOP)
+        await watcher.until(lambda: watcher.changes_of("frozen") == [True, False])
+        paused.send_signal(signal.SIGCONT)
+        await watcher.until(lambda: watcher.changes_of("frozen") == [True, False, True])
+        assert await counted(third, "frozen", "doubled") == {"frozen": 1, "doubled": 2}
+        assert watcher.changes_of("doubled") == [True]
+        nursery.cancel_scope.cancel()
+
+
+def _sent(node: Node, kind: str) -> float:
+    return node.metrics().get(f'usher_bus_messages_total{{direction="out",kind="{kind}"}}', 0.0)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
+async def test_sockets_stay_and_only_changes_are_told_when_nats_restarts(
+    processes: Processes, ending: signal.Signals
+) -> None:
+    """Meanwhile the API answers 503, and a sign-in waits."""
+    nats, nodes = start_three(processes)
+    first, second, third = nodes
+    staying = names("staying", 10)
+    async with trio.open_nursery() as nursery:
+        stayers = [*await signed_in(nursery, second, staying[:5]), *await signed_in(nursery, third, staying[5:])]
+        (leaver,) = await signed_in(nursery, second, ["leaver"])
+        await signed_in(nursery, second, ["doubled"])
+        everybody = [*staying, "leaver", "doubled", "newcomer", SENTINEL]
+        watchers = [c for n in nodes for c in await signed_in(nursery, n, [f"watcher of {n.name}"], everybody)]
+        newcomers = [await connect(nursery, APP, third.port) for _ in range(2)]
+
+        nats.send_signal(ending)
+        await trio.to_thread.run_sync(nats.wait_stopped)
+        await eventually(lambda: not any(total(node, "usher_bus_connected") for node in nodes), "all nodes noticed")
+        await all_of(*(partial(_refuses_everything, node, "staying0") for node in nodes))
+        await newcomers[0].send_sign_in("newcomer")
+        await newcomers[1].send_sign_in("doubled")
+        await leaver.close()
+        await _answers_pings([*stayers, *watchers, *newcomers])
+        assert not any(client.signed_in for client in newcomers)
+
+        nats.start()
+        await ready(nats, *nodes)
+        for newcomer in newcomers:
+            await newcomer.until(lambda newcomer=newcomer: newcomer.signed_in)
+        for watcher in watchers:
+            await watcher.until(lambda watcher=watcher: watcher.view["newcomer"] and not watcher.view["leaver"])
+        await hear_out(nursery, third, watchers)
+
+        for client in [*stayers, *watchers, *newcomers]:
+            assert client.ended == []
+        for stayer in stayers:
+            assert stayer.events == []
+        for watcher in watchers:
+            told = {user: watcher.changes_of(user) for user in everybody}
+            expected = {"leaver": [True, False], "newcomer": [False, True], SENTINEL: [False, True]}
+            assert told == expected | dict.fromkeys([*staying, "doubled"], [True])
+        for node in nodes:
+            assert total(node, "usher_bus_reconnects_total") == 1
+            assert await counted(node, "leaver", "doubled", "newcomer", "staying0", "staying9") == {
+                "leaver": 0,
+                "doubled": 2,
+                "newcomer": 1,
+                "staying0": 1,
+                "staying9": 1,
+            }
+        await _reach_everybody(nodes, dict(zip(staying, stayers, strict=True)))
+        nursery.cancel_scope.cancel()
+
+
+async def _refuses_everything(node: Node, user: str) -> None:
+    """The API says 503 and when to come again, instead of promising what it cannot keep."""
+    async with api(node) as backend:
+        for response in (
+            await backend.send_to_user(user, "lost", "lost"),
+            await backend.ask("GET", f"/users/{user}"),
+            await backend.ask("POST", "/users/somebody-else/terminate_connections", {}),
+        ):
+            assert response.status == 503, response
+            assert int(response.headers["retry-after"]) >= 1
+            assert response.error
+
+
+async def _answers_pings(clients: Sequence[Client]) -> None:
+    """Every connection is alive, and the node has handled all that it sent before."""
+    for client in clients:
+        pongs = _pongs(client)
+        await client.send("pusher:ping", {})
+        await client.until(lambda client=client, pongs=pongs: _pongs(client) > pongs)
+
+
+def _pongs(client: Client) -> int:
+    return sum(told.event == "pusher:pong" for told in client.told)
+
+
+async def _reach_everybody(nodes: Sequence[Node], clients: dict[str, Client]) -> None:
+    """An event through each node reaches each user, once."""
+    for node in nodes:
+        async with api(node) as backend:
+            for user in clients:
+                assert (await backend.send_to_user(user, node.name, "here")).status == 200
+    for client in clients.values():
+        await client.until(lambda client=client: len(client.events) >= len(nodes))
+        assert [told.event for told in client.events] == [node.name for node in nodes]
+
+
+async def test_a_sign_in_fails_so_that_the_client_retries_when_nats_is_away_for_long(processes: Processes) -> None:
+    """Closed with 4100, pusher-js comes back after a second and signs in again, as often as it takes."""
+    nats, nodes = start_three(processes, USHER_CLUSTER__CONFIRM_TIMEOUT="0.5")
+    async with trio.open_nursery() as nursery:
+        (watcher,) = await signed_in(nursery, nodes[0], ["watcher"], ["patient"])
+        nats.kill()
+        await eventually(lambda: not any(total(node, "usher_bus_connected") for node in nodes), "all nodes noticed")
+        patient = await connect(nursery, APP, nodes[1].port, nodes[2].port, comes_back=True)
+        await patient.send_sign_in("patient")
+        await patient.until(lambda: len(patient.ended) == 2)
+        assert [ended.code for ended in patient.ended] == [4100, 4100]
+        assert [told.data["code"] for told in patient.errors] == [4100, 4100]
+        assert sum(total(node, "usher_signins_total") for node in nodes) == 3
+        nats.start()
+        await ready(nats)
+        await patient.until(lambda: patient.signed_in)
+        await watcher.until(lambda: watcher.view["patient"])
+        assert watcher.changes_of("patient") == [False, True]
+        assert await counted(nodes[0], "patient") == {"patient": 1}
+        nursery.cancel_scope.cancel()
+
+
+class Crowd:
+    """Users who come and go on all nodes at random, each watching all others; and the truth about them."""
+
+    def __init__(self, nursery: trio.Nursery, nodes: Sequence[Node], seed: int) -> None:
+        self.users = names("user", 20)
+        self.clients: list[tuple[str, Client]] = []
+        self._nursery = nursery
+        self._nodes = nodes
+        self._random = random.Random(seed)
+
+    async def move(self) -> None:
+        """Somebody comes, or somebody goes."""
+        if self.clients and self._random.random() < 0.45:
+            _, client = self.clients.pop(self._random.randrange(len(self.clients)))
+            await self._random.choice((client.close, client.drop))()
+        else:
+            user, node = self._random.choice(self.users), self._random.choice(self._nodes)
+            client = await connect(self._nursery, APP, node.port)
+            await client.send_sign_in(user, self.users)
+            self.clients.append((user, client))
+
+    async def settle(self) -> None:
+        """Return when every view and every node's answer equals the truth; nobody was told the same thing twice."""
+        truth = Counter(user for user, _ in self.clients)
+        online = {user: user in truth for user in self.users}
+        for _, client in self.clients:
+            await client.until(lambda client=client: client.signed_in and client.view == online)
+        counts = {user: truth[user] for user in self.users}
+        for node in self._nodes:
+            assert await counted(node, *self.users) == counts
+        for _, client in self.clients:
+            for user in self.users:
+                told = client.changes_of(user)
+                assert all(before != after for before, after in zip(told, told[1:], strict=False)), (user, told)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_nobody_is_a_ghost_after_a_hundred_random_connects_and_disconnects(processes: Processes, seed: int) -> None:
+    """However they left, and wherever they came back."""
+    _, nodes = start_three(processes, USHER_PRESENCE__LINGER="0.2")
+    async with trio.open_nursery() as nursery:
+        crowd = Crowd(nursery, nodes, seed)
+        for _ in range(100):
+            await crowd.move()
+        await crowd.settle()
+        assert sum(total(node, "usher_presence_repairs_total") for node in nodes) == 0
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [3, 4])
+async def test_nobody_is_a_ghost_when_nats_is_killed_while_people_come_and_go(processes: Processes, seed: int) -> None:
+    """What was lost on the way is found, and holders know each other again."""
+    nats, nodes = start_three(processes, USHER_PRESENCE__LINGER="0.2")
+    async with trio.open_nursery() as nursery:
+        crowd = Crowd(nursery, nodes, seed)
+        for _ in range(4):
+            for _ in range(15):
+                await crowd.move()
+            nats.kill()
+            for _ in range(10):
+                await crowd.move()
+            nats.start()
+            await ready(nats)
+        await crowd.settle()
+        nursery.cancel_scope.cancel()
