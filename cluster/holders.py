@@ -20,6 +20,7 @@ from cluster.envelope import Answer, Holding, Message, Question, Terminate, User
 from cluster.interest import Interests
 from cluster.presence import Presence
 
+_ATTEMPTS = 2  # a question may reach its only holder just when it lets go; asked again, NATS says that nobody is there
 UserKey = tuple[str, str]  # app, user
 _INTRODUCTIONS = 500  # at each tick: 5,000 a second, so that a node with very many users does not flood the bus
 
@@ -147,10 +148,12 @@ class Holders:
         expected = set(held.others) if held else set()
         answers: dict[str, int] = {}
         with self._core.inbox() as inbox:
-            self._core.send(self._core.subjects.user(question.app, question.user), question, inbox.subject)
-            complete = await self._collect(inbox, expected, answers)
-        if not complete and not expected:
-            raise BusAwayError("a holder of the user did not answer in time")
+            for _ in range(_ATTEMPTS):
+                self._core.send(self._core.subjects.user(question.app, question.user), question, inbox.subject)
+                if await self._collect(inbox, expected, answers) or expected:
+                    break
+            else:
+                raise BusAwayError("a holder of the user did not answer in time")
         for node in expected - answers.keys() - {self._core.me}:
             if self._is_peer(node):
                 answers[node] = await self._ask_directly(node, question)
@@ -158,17 +161,17 @@ class Holders:
 
     async def _collect(self, inbox: Inbox, expected: set[str], answers: dict[str, int]) -> bool:
         """Gather answers until the expected ones are in; `expected` grows by what they name. False when time is up."""
-        timeout = self._core.settings.answer_timeout
+        timeout = self._core.settings.answer_timeout / _ATTEMPTS
         with trio.move_on_after(timeout) as scope:
             while True:
                 answer = await inbox.receive()
                 if not isinstance(answer, Answer):
                     return True
-                answers[answer.node] = answer.connections
+                answers[answer.node] = max(answer.connections, answers.get(answer.node, 0))
                 expected.update(answer.holders)
                 if expected - {self._core.me} <= answers.keys():
                     return True
-                scope.deadline = min(scope.deadline, trio.current_time() + timeout / 4)
+                scope.deadline = min(scope.deadline, trio.current_time() + timeout / 2)
         return False
 
     async def _ask_directly(self, node: str, question: Question | Terminate) -> int:

@@ -98,7 +98,7 @@ class Hub:
         connection = Connection(app, socket_id, transport, trio.current_time())
         self._connections.setdefault(app.id, set()).add(connection)
         self.users.connections += 1
-        self._metrics.connections.labels(app.id).inc()
+        self._metrics.of_app(app.id).connections.inc()
         self._wheel.schedule(connection, connection.next_check(self._settings.pace))
         timeout = int(self._settings.pace.activity_timeout)
         transport.offer(frames.encode_connection_established(socket_id, max(1, timeout)))
@@ -131,15 +131,19 @@ class Hub:
             return
         try:
             message = decode_message(text)
-            self._metrics.messages_received.labels(type(message).__name__.lower()).inc()
+            self._metrics.of_message(type(message)).inc()
             self._perform(connection, connection.receive(message))
         except ProtocolError as error:
             self._metrics.messages_received.labels("malformed").inc()
             connection.transport.offer(frames.encode_error(error.code, error.message))
         except Exception:  # a bug of ours that one message shows ends one connection, not the node
-            self._metrics.errors.labels("message").inc()
             log.exception("a message was not handled", app=connection.app.id)
-            self.disconnect(connection, CloseCode.OVER_CAPACITY, "Internal error")
+            self._give_up(connection, "message")
+
+    def _give_up(self, connection: Connection, where: str) -> None:
+        """A bug of ours stands in the way of this connection."""
+        self._metrics.errors.labels(where).inc()
+        self.disconnect(connection, CloseCode.OVER_CAPACITY, "Internal error")
 
     def _perform(self, connection: Connection, actions: tuple[Action, ...]) -> None:
         for action in actions:
@@ -169,11 +173,12 @@ class Hub:
         """The connection has ended, or is about to; idempotent. `code` is for the count."""
         if connection.is_closed:
             return
+        signed_in = connection.phase is Phase.SIGNED_IN
         connection.phase = Phase.CLOSED
-        self.users.forget(connection)
+        self.users.forget(connection, signed_in=signed_in)
         self.users.connections -= 1
         self._connections[connection.app.id].discard(connection)
-        self._metrics.connections.labels(connection.app.id).dec()
+        self._metrics.of_app(connection.app.id).connections.dec()
         self._metrics.closes.labels(code).inc()
 
     def drain(self) -> None:
@@ -202,8 +207,16 @@ class Hub:
             await trio.sleep(_TICK)
             now = trio.current_time()
             for connection in self._wheel.poll(now):
-                if connection.is_closed:
-                    continue
-                self._perform(connection, connection.check(now, self._settings.pace))
-                if not connection.is_closed:
-                    self._wheel.schedule(connection, connection.next_check(self._settings.pace))
+                self._check(connection, now)
+
+    def _check(self, connection: Connection, now: float) -> None:
+        """Do what is due for a connection, and look again when more will be."""
+        if connection.is_closed:
+            return
+        try:
+            self._perform(connection, connection.check(now, self._settings.pace))
+        except Exception:  # a bug of ours that one connection's timer shows ends that one, not the node
+            log.exception("a timer was not handled", app=connection.app.id)
+            self._give_up(connection, "timer")
+        if not connection.is_closed:
+            self._wheel.schedule(connection, connection.next_check(self._settings.pace))

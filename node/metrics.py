@@ -47,6 +47,8 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.described: list[Description] = []
+        self._apps: dict[str, AppMetrics] = {}
+        self._messages: dict[type[object], Counter] = {}
         self._add_connections()
         self._add_users()
         self._add_bus()
@@ -54,6 +56,20 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
+
+    def of_app(self, app: str) -> AppMetrics:
+        """An app's own series. Finding them by their labels each time would cost more than what is counted."""
+        metrics = self._apps.get(app)
+        if metrics is None:
+            metrics = self._apps[app] = AppMetrics(self, app)
+        return metrics
+
+    def of_message(self, kind: type[object]) -> Counter:
+        """The counter of one kind of message from clients."""
+        counter = self._messages.get(kind)
+        if counter is None:
+            counter = self._messages[kind] = self.messages_received.labels(kind.__name__.lower())
+        return counter
 
     def exposition(self) -> bytes:
         """Return everything in Prometheus' text format; its type is CONTENT_TYPE."""
@@ -126,3 +142,28 @@ class Metrics:
 
     def _describe(self, name: str, kind: str, labels: tuple[str, ...], text: str) -> None:
         self.described.append(Description(name, kind, labels, text))
+
+
+class AppMetrics:
+    """The series of one app that are counted often."""
+
+    __slots__ = (
+        "connections",
+        "refused",
+        "signed_in",
+        "signed_in_connections",
+        "superseded",
+        "unavailable",
+        "users_online",
+        "watch_edges",
+    )
+
+    def __init__(self, metrics: Metrics, app: str) -> None:
+        self.connections = metrics.connections.labels(app)
+        self.signed_in_connections = metrics.signed_in_connections.labels(app)
+        self.users_online = metrics.users_online.labels(app)
+        self.watch_edges = metrics.watch_edges.labels(app)
+        self.signed_in = metrics.signins.labels(app, "success")
+        self.refused = metrics.signins.labels(app, "refused")
+        self.superseded = metrics.signins.labels(app, "superseded")
+        self.unavailable = metrics.signins.labels(app, "unavailable")

@@ -4,8 +4,8 @@ A connection *holds* its user from the verified signature on (so that a terminat
 cluster has confirmed, and lets go when it is forgotten. Everything that changes state is synchronous.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 import structlog
 import trio
@@ -15,6 +15,7 @@ from cluster import UserEvent as BusEvent
 from node.apps import App
 from node.connection import Claim, Connection, Phase, Send
 from node.metrics import Metrics
+from node.multimap import Multimap
 from node.protocol.errors import CloseCode
 from node.watchers import Watchers
 
@@ -37,12 +38,6 @@ class UserEvent:
     except_socket_id: str | None = None
 
 
-@dataclass(slots=True)
-class _LocalUser:
-    signed_in: set[Connection] = field(default_factory=set)
-    signing_in: set[Connection] = field(default_factory=set)
-
-
 class Users:
     """The users of this node's connections. It is the cluster's listener; set `member` before anything else."""
 
@@ -52,7 +47,7 @@ class Users:
         self._metrics = metrics
         self._watchers = watchers
         self._disconnect = disconnect
-        self._users: dict[tuple[str, str], _LocalUser] = {}
+        self._users: Multimap[tuple[str, str], Connection] = Multimap()
         self._online = 0
         self.connections = 0  # all that this node has, for heartbeats; the hub counts
 
@@ -61,15 +56,16 @@ class Users:
     def claim(self, connection: Connection, claim: Claim) -> None:
         """A signature was verified: let the cluster know, and answer when it does."""
         app, user = connection.app.id, claim.user
-        local = self._users.setdefault((app, user.id), _LocalUser())
-        if connection not in local.signed_in and connection not in local.signing_in:
-            local.signing_in.add(connection)
+        if connection not in self._users.get((app, user.id)):
+            self._users.add((app, user.id), connection)
             self.member.hold(app, user.id)
-        shards = self.member.shards_of(app, user.watchlist)
-        self.member.watch(shards)
+        shards: Collection[str] = ()
+        if user.watchlist:
+            shards = self.member.shards_of(app, user.watchlist)
+            self.member.watch(shards)
         self.member.confirm(app, user.id, shards, lambda confirmed: self._settle(connection, claim, shards, confirmed))
 
-    def _settle(self, connection: Connection, claim: Claim, shards: set[str], confirmed: bool) -> None:
+    def _settle(self, connection: Connection, claim: Claim, shards: Collection[str], confirmed: bool) -> None:
         """The cluster has answered a claim; the connection may have closed or claimed again meanwhile."""
         try:
             self._answer(connection, claim, shards, confirmed)
@@ -78,18 +74,17 @@ class Users:
             log.exception("a sign-in was not completed", app=connection.app.id)
             self._disconnect(connection, CloseCode.OVER_CAPACITY, "Internal error")
 
-    def _answer(self, connection: Connection, claim: Claim, shards: set[str], confirmed: bool) -> None:
-        app = connection.app.id
+    def _answer(self, connection: Connection, claim: Claim, shards: Collection[str], confirmed: bool) -> None:
+        app = connection.app
         if connection.is_closed or claim.number != connection.claims:
             self.member.unwatch(shards)
-            self._metrics.signins.labels(app, "superseded").inc()
+            self._metrics.of_app(app.id).superseded.inc()
         elif not confirmed:
             self.member.unwatch(shards)
-            self._metrics.signins.labels(app, "unavailable").inc()
-            log.warning("sign-in given up: the bus is away", app=app)
+            self._metrics.of_app(app.id).unavailable.inc()
+            log.warning("sign-in given up: the bus is away", app=app.id)
             self._disconnect(connection, CloseCode.OVER_CAPACITY, "Sign-in is not possible now, try again")
         else:
-            self._metrics.signins.labels(app, "success").inc()
             self._complete(connection, claim)
 
     def _complete(self, connection: Connection, claim: Claim) -> None:
@@ -97,49 +92,56 @@ class Users:
         app, user = connection.app.id, claim.user
         before = connection.user if connection.phase is Phase.SIGNED_IN else None
         self._send(connection, connection.signed_in(claim))
-        local = self._users[app, user.id]
         if before is not None:
             self._unwatch(connection, before.watchlist)
         else:
-            self._enter(connection, local)
+            self._enter(connection, user.id)
         self.member.announce(app, user.id)
-        frame = self._watchers.add(connection, user.watchlist, lambda other: self.member.is_online(app, other))
-        if frame is not None:
+        if user.watchlist:
+            frame = self._watchers.add(connection, user.watchlist, lambda other: self.member.is_online(app, other))
             connection.transport.offer(frame)
 
-    def _enter(self, connection: Connection, local: _LocalUser) -> None:
-        local.signing_in.discard(connection)
-        if not local.signed_in:
+    def _enter(self, connection: Connection, user: str) -> None:
+        metrics = self._metrics.of_app(connection.app.id)
+        metrics.signed_in.inc()
+        metrics.signed_in_connections.inc()
+        if not self._is_signed_in_elsewhere(connection, user):
             self._online += 1
-            self._metrics.users_online.labels(connection.app.id).inc()
-        local.signed_in.add(connection)
-        self._metrics.signed_in_connections.labels(connection.app.id).inc()
+            metrics.users_online.inc()
+
+    def _is_signed_in_elsewhere(self, connection: Connection, user: str) -> bool:
+        """Whether another connection here is signed in as the user."""
+        others = self._users.get((connection.app.id, user))
+        return any(other.phase is Phase.SIGNED_IN for other in others if other is not connection)
 
     def refused(self, connection: Connection) -> None:
         """A sign-in failed; the client was told."""
-        self._metrics.signins.labels(connection.app.id, "refused").inc()
+        self._metrics.of_app(connection.app.id).refused.inc()
 
-    def forget(self, connection: Connection, linger: float | None = None) -> None:
-        """A connection is closed (its phase says so already); idempotent. `linger`: None for the configured one."""
+    def forget(self, connection: Connection, *, signed_in: bool, linger: float | None = None) -> None:
+        """A connection is closed, its phase says so already; idempotent.
+
+        `signed_in`: whether it was until then. `linger`: None for the configured one.
+        """
         if (user := connection.user) is None:
             return
         connection.user = None
-        app, local = connection.app.id, self._users[connection.app.id, user.id]
-        if connection in local.signed_in:
-            local.signed_in.discard(connection)
-            self._metrics.signed_in_connections.labels(app).dec()
-            self._unwatch(connection, user.watchlist)
-            if not local.signed_in:
-                self._online -= 1
-                self._metrics.users_online.labels(app).dec()
-        local.signing_in.discard(connection)
+        app = connection.app.id
+        self._users.discard((app, user.id), connection)
         self.member.release(app, user.id, linger)
-        if not local.signed_in and not local.signing_in:
-            del self._users[app, user.id]
+        if not signed_in:
+            return
+        self._unwatch(connection, user.watchlist)
+        metrics = self._metrics.of_app(app)
+        metrics.signed_in_connections.dec()
+        if not self._is_signed_in_elsewhere(connection, user.id):
+            self._online -= 1
+            metrics.users_online.dec()
 
     def _unwatch(self, connection: Connection, watchlist: Sequence[str]) -> None:
-        self._watchers.remove(connection, watchlist)
-        self.member.unwatch(self.member.shards_of(connection.app.id, watchlist))
+        if watchlist:
+            self._watchers.remove(connection, watchlist)
+            self.member.unwatch(self.member.shards_of(connection.app.id, watchlist))
 
     def _send(self, connection: Connection, actions: Sequence[Send]) -> None:
         for action in actions:
@@ -179,28 +181,24 @@ class Users:
 
     def receive_event(self, app: str, user: str, frame: bytes, except_socket_id: str | None) -> bool:
         """Deliver to the user's connections here; False if there are none."""
-        local = self._users.get((app, user))
-        if local is None or not local.signed_in:
-            return False
-        for connection in local.signed_in:
-            if connection.socket_id != except_socket_id:
-                connection.transport.offer(frame)
-        return True
+        delivered = False
+        for connection in self._users.get((app, user)):
+            if connection.phase is Phase.SIGNED_IN:
+                delivered = True
+                if connection.socket_id != except_socket_id:
+                    connection.transport.offer(frame)
+        return delivered
 
     def terminate(self, app: str, user: str) -> int:
         """Close the user's connections here, those included whose sign-in is still being confirmed; how many."""
-        local = self._users.get((app, user))
-        if local is None:
-            return 0
-        connections = [*local.signed_in, *local.signing_in]
+        connections = list(self._users.get((app, user)))
         for connection in connections:
             self._disconnect(connection, connection.app.terminate_code, TERMINATED)
         return len(connections)
 
     def count(self, app: str, user: str) -> int:
         """How many signed-in connections the user has here."""
-        local = self._users.get((app, user))
-        return len(local.signed_in) if local else 0
+        return sum(connection.phase is Phase.SIGNED_IN for connection in self._users.get((app, user)))
 
     def user_edges(self, edges: Sequence[UserEdge]) -> None:
         """Users came online or went offline in the cluster."""

@@ -13,6 +13,7 @@ import trio
 from cluster import UserEdge
 from node.connection import Connection
 from node.metrics import Metrics
+from node.multimap import Multimap
 from node.protocol.frames import encode_watchlist_events
 
 _SLICE = 200  # connections told before others may run
@@ -25,35 +26,31 @@ class Watchers:
     def __init__(self, metrics: Metrics, batch_interval: float) -> None:
         self._metrics = metrics
         self._batch_interval = batch_interval
-        self._watchers: dict[tuple[str, str], set[Connection]] = {}
+        self._watchers: Multimap[tuple[str, str], Connection] = Multimap()
         self._noted: deque[Connection] = deque()  # connections whose `edges` is not None, in order
         self._has_noted = trio.Event()
         self._offline_since: deque[tuple[float, float]] = deque()  # of edges not told yet: noted at, age then
         self._offline_at: dict[tuple[str, str], float] = {}  # users gone within the flap window
 
-    def add(self, connection: Connection, watchlist: Sequence[str], is_online: Callable[[str], bool]) -> bytes | None:
-        """Let a connection watch, from the state that `is_online` tells. Returns its first frame, if any.
+    def add(self, connection: Connection, watchlist: Sequence[str], is_online: Callable[[str], bool]) -> bytes:
+        """Let a connection watch, from the state that `is_online` tells. Returns its first frame.
 
-        Offline and online ids keep the list's order.
+        The list is not empty; offline and online ids keep its order.
         """
         app = connection.app.id
         for user in watchlist:
-            self._watchers.setdefault((app, user), set()).add(connection)
-        self._metrics.watch_edges.labels(app).inc(len(watchlist))
+            self._watchers.add((app, user), connection)
+        self._metrics.of_app(app).watch_edges.inc(len(watchlist))
         online = [user for user in watchlist if is_online(user)]
         up = set(online)
-        return self._encode([user for user in watchlist if user not in up], online) if watchlist else None
+        return self._encode([user for user in watchlist if user not in up], online)
 
-    def remove(self, connection: Connection, watchlist: Iterable[str]) -> None:
+    def remove(self, connection: Connection, watchlist: Sequence[str]) -> None:
         """Let a connection watch no more; `watchlist` is what it was added with."""
-        app, count = connection.app.id, 0
+        app = connection.app.id
         for user in watchlist:
-            count += 1
-            watching = self._watchers[app, user]
-            watching.discard(connection)
-            if not watching:
-                del self._watchers[app, user]
-        self._metrics.watch_edges.labels(app).dec(count)
+            self._watchers.discard((app, user), connection)
+        self._metrics.of_app(app).watch_edges.dec(len(watchlist))
         if connection.edges is not None:
             connection.edges = {}
 

@@ -33,6 +33,7 @@ _log = structlog.get_logger(__name__)
 _ACCEPTS: Final = 64  # connections accepted at once, before anything else runs
 _BACK_OFF: Final = 0.1  # seconds without accepting when out of file descriptors
 _READ: Final = 16 * 1024
+_EXPIRE_INTERVAL: Final = 0.25  # seconds between two looks for newcomers whose time is over
 _EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _PASSING: Final = {errno.EAGAIN, errno.ECONNABORTED, errno.EINTR, errno.EPERM, errno.EPROTO}
 
@@ -94,7 +95,7 @@ class PlainServer:
         self._metrics = metrics
         self._nursery = nursery
         self._websockets: set[PlainWebSocket] = set()
-        self._newcomers: set[_Newcomer] = set()
+        self._newcomers: dict[_Newcomer, float] = {}  # and when each one's time is over, in that order
         self._stopping = trio.Event()
         self._emptied = trio.Event()
         self.poller = Poller(metrics)
@@ -115,6 +116,7 @@ class PlainServer:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.poller.run)
+                nursery.start_soon(self._expire_newcomers)
                 await self._stopping.wait()
                 for newcomer in list(self._newcomers):
                     newcomer.stop()
@@ -128,6 +130,14 @@ class PlainServer:
             for websocket in list(self._websockets):
                 websocket.drop()
             self.poller.close()
+
+    async def _expire_newcomers(self) -> None:
+        """One task for all of them: nothing of a newcomer is kept once it is something else."""
+        while True:
+            await trio.sleep(_EXPIRE_INTERVAL)
+            now = trio.current_time()
+            while self._newcomers and (first := next(iter(self._newcomers.items())))[1] <= now:
+                first[0].expire()
 
     def stop_when_empty(self) -> None:
         """Nothing more is accepted: end with the last connection."""
@@ -145,13 +155,12 @@ class PlainServer:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._settings.user_timeout * 1000))
         newcomer = _Newcomer(self, sock, address, RequestReader(self._settings.http))
-        self._newcomers.add(newcomer)
+        self._newcomers[newcomer] = trio.current_time() + self._settings.request_timeout
         self.poller.add(sock.fileno(), newcomer)
-        self.poller.call_at(trio.current_time() + self._settings.request_timeout, newcomer.expire)
 
     def forget(self, newcomer: "_Newcomer") -> None:
         """It is something else now, or gone. Its socket is not closed by this."""
-        self._newcomers.discard(newcomer)
+        self._newcomers.pop(newcomer, None)
         self.poller.remove(newcomer.sock.fileno())
         if not self._newcomers:
             self._emptied.set()

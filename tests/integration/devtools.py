@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,7 +159,11 @@ async def open_browser() -> AsyncIterator[Browser]:
     with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
         command = (path, *ARGUMENTS, f"--user-data-dir={profile}", "about:blank")
         process = subprocess.Popen(  # noqa: ASYNC220 - starting it takes a millisecond
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         try:
             async with open_websocket_url(
@@ -169,7 +175,8 @@ async def open_browser() -> AsyncIterator[Browser]:
                     yield browser
                     nursery.cancel_scope.cancel()
         finally:
-            process.terminate()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # its helpers too, or they write on into the profile
             process.wait(10)
 
 

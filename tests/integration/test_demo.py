@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -59,7 +60,7 @@ def children_of(pid: int) -> dict[int, str]:
 
 @contextmanager
 def run_demo(*arguments: str) -> Iterator[Demo]:
-    """Start a demo and wait until its page can be opened; kill it at the end if it is still there."""
+    """Start a demo and wait until its page can be opened; end it if the test did not."""
     command = [sys.executable, "-m", "node", "demo", "--port", "0", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -73,7 +74,8 @@ def run_demo(*arguments: str) -> Iterator[Demo]:
                 raise AssertionError("".join(said) + (process.stderr.read() if process.stderr else ""))
             yield Demo(process, found[1], children_of(process.pid))
         finally:
-            process.kill()
+            process.terminate()  # politely: a demo that is killed leaves its temporary directory
+            process.wait(STOP_TIMEOUT)
 
 
 def wait_until_gone(pids: list[int]) -> list[int]:
@@ -229,7 +231,9 @@ class TestEnd:
             assert directory.is_dir()
             demo.process.send_signal(how)
             assert wait_until_gone([demo.process.pid, *demo.children]) == []
-            if how != signal.SIGKILL:
+            if how == signal.SIGKILL:
+                shutil.rmtree(directory)
+            else:
                 assert demo.process.wait() == 0
                 assert not directory.exists()
 

@@ -176,7 +176,9 @@ class World:
         elif parts[2] == "presence":
             shard = ".".join(parts[2:5])
             watching = [s for s in node.sessions if shard in node.member.shards_of(s.app, s.watchlist)]
-            ends = [s.closed_at + self.settings.shard_linger for s in watching]
+            # a connection that closes while its sign-in waits lets go when that has been decided
+            waited = self.settings.fence_timeout
+            ends = [s.closed_at + self.settings.shard_linger + waited for s in watching]
         else:
             return
         if not any(now <= end + TRAVEL for end in ends) and not self._is_troubled(now):

@@ -38,6 +38,7 @@ class FakeTransport:
         self.frames: list[bytes] = []
         self.close_code: int | None = None
         self.reason = ""
+        self.was_closed = trio.Event()
 
     def offer(self, frame: bytes) -> None:
         """See `Transport`."""
@@ -48,6 +49,7 @@ class FakeTransport:
         """See `Transport`."""
         if self.close_code is None:
             self.close_code, self.reason = int(code), reason
+            self.was_closed.set()
 
     @property
     def buffered(self) -> int:
@@ -194,13 +196,12 @@ def read_watchlist(message: dict[str, Any]) -> list[tuple[str, list[str]]]:
 
 
 class FaultyBus(LocalBus):
-    """A bus that can be slow to confirm, or away."""
+    """A bus that can be slow to confirm, or away; what others say while it is away still arrives."""
 
     def __init__(self, broker: Broker | None = None) -> None:
         super().__init__(broker)
         self.quick = trio.Event()
         self.quick.set()
-        self.away = False
 
     def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
         """See `Bus.publish`."""
@@ -214,8 +215,7 @@ class FaultyBus(LocalBus):
         await super().flush()
 
     def _check(self) -> None:
-        self.connected = not self.away
-        if self.away:
+        if not self.connected:
             raise BusAwayError("away, as the test wants it")
 
 
@@ -248,7 +248,17 @@ class Node:
     @property
     def errors(self) -> float:
         """How many errors that should not have happened."""
-        return sum(self.value("errors_total", where=where) for where in ("message", "sign-in"))
+        return sum(self.value("errors_total", where=where) for where in ("message", "sign-in", "timer"))
+
+    def lose_bus(self) -> None:
+        """The bus is away from now on."""
+        self.bus.connected = False
+        self.member.bus_down()
+
+    def find_bus(self) -> None:
+        """The bus is back."""
+        self.bus.connected = True
+        self.member.bus_up()
 
     async def send(self, user: str, name: str, *, app: App = APP, but_for: str | None = None) -> None:
         """Publish an event to a user, as the API does."""

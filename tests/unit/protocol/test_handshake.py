@@ -86,6 +86,7 @@ def test_handshake_cuts_what_a_client_says_of_itself() -> None:
         ("https://a.example.com", []),
         (None, ["https://a.example.com"]),
         ("null", ["*"]),
+        ("https://a.example.com", ["*"]),
         ("https://a.example.com", ["https://b.example.com", "https://a.example.com"]),
         ("https://A.example.com", ["https://a.Example.com"]),
         ("https://a.b.example.com", ["https://*.example.com"]),

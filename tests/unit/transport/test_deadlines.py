@@ -55,11 +55,27 @@ async def test_slow_request_ends_on_time_when_bytes_trickle(nursery: trio.Nurser
     site.serving.cancel()
 
 
+async def test_client_may_go_on_sending_for_a_second_when_it_was_refused(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Its bytes are read and thrown away, so that the answer is not lost in a reset connection."""
+    site = await start_memory(nursery, TransportSettings())
+    client = await site.connect()
+    await client.send(b"hello\r\n")
+    assert (await client.read_response()).status == 400
+    await trio.sleep(0.9)
+    await client.send(b"more of the same")
+    await trio.sleep(0.2)
+    with pytest.raises(trio.BrokenResourceError):
+        await client.send(b"and more")
+    site.serving.cancel()
+
+
 async def test_websocket_stays_open_when_nothing_happens(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Silence is the session's affair: the transport has no deadline for it."""
     site = await start_memory(nursery, TransportSettings())
     client, session = await site.open()
-    await trio.sleep(86_000)
+    await trio.sleep(600)
     await client.send_text("still here")
     assert await client.read_text() == "still here"
     site.serving.cancel()

@@ -10,13 +10,11 @@
    A tab decides nothing: who it signs in as is asked for in every sign-in, unless `options` name an endpoint.
    The process ends with its stdin. */
 
-"use strict"
+import readline from "node:readline"
 
-const readline = require("node:readline")
-
-const { default: Echo } = require("laravel-echo")
-const PusherServer = require("pusher")
-const Pusher = require("pusher-js")
+import Echo from "laravel-echo"
+import PusherServer from "pusher"
+import Pusher from "pusher-js"
 
 const BOUND = ["news", "marker"]
 const tabs = new Map()
@@ -52,7 +50,10 @@ class Tab {
   watch() {
     const { connection, user } = this.pusher
     connection.bind("state_change", ({ current }) => this.saw(current))
-    connection.bind("error", ({ data, error }) => this.saw("error", ...(data ? [data.code, data.message] : [null, `${error}`])))
+    connection.bind("error", ({ type, data, error }) => {
+      const { code, message } = data ?? error?.data ?? {}
+      this.saw(type === "PusherError" ? "error" : "socket error", code ?? null, message ?? `${error}`)
+    })
     connection.bind("message", ({ event, channel }) => {
       if (event === "pusher_internal:subscription_succeeded") this.saw("subscribed", channel)
     })

@@ -1,0 +1,65 @@
+"""The apps of the compatibility tests' cluster, and how their owner describes users and vouches for them."""
+
+import json
+from collections.abc import Sequence
+from itertools import count
+
+from tests.client import Credentials
+
+MAIN = Credentials("1001", "main-key", "main-secret")
+OTHER = Credentials("1002", "other-key", "other-secret")
+ROTATED = Credentials("1003", "rotating-key", "new-secret")
+NOT_YET_ROTATED = Credentials("1003", "rotating-key", "old-secret")
+GUARDED = Credentials("1004", "guarded-key", "guarded-secret")
+SHORT = Credentials("1005", "short-key", "short-secret")
+"""As the owner of each app knows it."""
+
+APPS = """
+[[apps]]
+id = "1001"
+key = "main-key"
+secret = "main-secret"
+
+[[apps]]
+id = "1002"
+key = "other-key"
+secret = "other-secret"
+
+[[apps]]
+id = "1003"
+key = "rotating-key"
+secrets = ["new-secret", "old-secret"]
+
+[[apps]]
+id = "1004"
+key = "guarded-key"
+secret = "guarded-secret"
+require_authorization = true
+authorization_timeout = 1
+
+[[apps]]
+id = "1005"
+key = "short-key"
+secret = "short-secret"
+watchlist_limit = 2
+"""
+"""As the nodes know them."""
+
+_numbers = count(1)
+
+
+def users(*names: str) -> list[str]:
+    """Ids that no other test uses: the tests share a cluster, and a user of an earlier one may still linger in it."""
+    number = next(_numbers)
+    return [f"{name}-{number}" for name in names]
+
+
+def user_data(user_id: object, watching: Sequence[object] = (), **fields: object) -> str:
+    """A user as the application's server describes it; without a watchlist where that would be empty."""
+    watchlist = {"watchlist": list(watching)} if watching else {}
+    return json.dumps({"id": user_id, **fields, **watchlist})
+
+
+def token(app: Credentials, socket_id: str, description: str) -> dict[str, str]:
+    """What an authentication endpoint answers: the signed `description` (protocol.md 2.2)."""
+    return {"auth": f"{app.key}:{app.sign(f'{socket_id}::user::{description}')}", "user_data": description}
