@@ -23,6 +23,7 @@ class _Ticket:
 
     app: str
     user: str
+    interest: int | None  # in the user, as it was held at the beginning
     done: Callable[[bool], None] | None
     waiting: int  # how many things have to come still
     patience_ends: float
@@ -48,12 +49,12 @@ class Confirmations:
             return
         now, settings = trio.current_time(), self._core.settings
         ends = (now + settings.fence_timeout, now + settings.confirm_timeout)
-        ticket = _Ticket(app, user, done, len(waiting) + (not fenced), *ends)
+        ticket = _Ticket(app, user, self._holders.interest(app, user), done, len(waiting) + (not fenced), *ends)
         self._tickets.append(ticket)
         for shard in waiting:
             self._presence.when_ready(shard, lambda: self._punch(ticket))
         if not fenced:
-            self._await_fence(ticket)
+            self._fence.wait(lambda: self._pass_fence(ticket))
 
     def tick(self, now: float) -> None:
         """End what has waited for too long."""
@@ -62,7 +63,7 @@ class Confirmations:
                 continue
             if ticket.patience_ends > now:
                 break
-            if self._core.bus.connected and self._holders.is_fenced(ticket.app, ticket.user):
+            if self._core.bus.connected and self._is_fenced(ticket):
                 waited = self._core.settings.fence_timeout + now - ticket.patience_ends
                 self._core.stats.fenced(waited, timed_out=True)
                 self._settle(ticket, confirmed=True)
@@ -71,12 +72,13 @@ class Confirmations:
         while self._tickets and self._tickets[0].done is None:
             self._tickets.popleft()
 
-    def _await_fence(self, ticket: _Ticket) -> None:
-        interest = self._holders.interest(ticket.app, ticket.user)
-        self._fence.wait(lambda: self._pass_fence(ticket, interest))
+    def _is_fenced(self, ticket: _Ticket) -> bool:
+        """Whether there is no fence to wait for; a user who was let go of since needs none."""
+        held = self._holders.interest(ticket.app, ticket.user) == ticket.interest
+        return not held or self._holders.is_fenced(ticket.app, ticket.user)
 
-    def _pass_fence(self, ticket: _Ticket, interest: int | None) -> None:
-        self._holders.fenced(ticket.app, ticket.user, interest)
+    def _pass_fence(self, ticket: _Ticket) -> None:
+        self._holders.fenced(ticket.app, ticket.user, ticket.interest)
         self._punch(ticket)
 
     def _punch(self, ticket: _Ticket) -> None:
@@ -84,11 +86,11 @@ class Confirmations:
         ticket.waiting -= 1
         if ticket.waiting or ticket.done is None:
             return
-        if self._holders.is_fenced(ticket.app, ticket.user):
+        if self._is_fenced(ticket):
             self._settle(ticket, confirmed=True)
-        else:  # the bus was away since, or the user was let go of and held again
+        else:  # the bus was away since the fence
             ticket.waiting = 1
-            self._await_fence(ticket)
+            self._fence.wait(lambda: self._pass_fence(ticket))
 
     def _settle(self, ticket: _Ticket, *, confirmed: bool) -> None:
         done, ticket.done = ticket.done, None

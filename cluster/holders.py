@@ -73,14 +73,13 @@ class Holders:
             self._held[app, user] = _Held(self._core.bus.subscribe(subject, self._receive))
 
     def interest(self, app: str, user: str) -> int | None:
-        """The number of the interest in a user; None if the user is not held (any more)."""
+        """The number of the interest in a user, another one each time it is taken anew; None if the user is not held."""
         held = self._held.get((app, user))
         return held.number if held else None
 
     def is_fenced(self, app: str, user: str) -> bool:
-        """Whether everybody knows of the interest; True too if there is none (any more)."""
-        held = self._held.get((app, user))
-        return held is None or held.fenced
+        """Whether everybody knows of the interest; the user is held."""
+        return self._held[app, user].fenced
 
     def fenced(self, app: str, user: str, interest: int | None) -> None:
         """A fence has passed that began when `interest` was the user's."""

@@ -146,7 +146,8 @@ class Connection:
             return (Send(frames.encode_error(CloseCode.UNAUTHORIZED, message_text)), Refused())
         limit = self.app.watchlist_limit if self.app.watchlist_events else 0
         cut = self.app.watchlist_events and len(user.watchlist) > limit
-        user = replace(user, watchlist=user.watchlist[:limit])
+        if len(user.watchlist) > limit:
+            user = replace(user, watchlist=user.watchlist[:limit])
         self.claims += 1
         if self.phase is Phase.OPEN:
             self.phase, self.user = Phase.SIGNING_IN, user

@@ -18,6 +18,7 @@ from cluster import Member, ShardMismatchError
 from node.api import Api
 from node.apps import Apps, load_apps
 from node.bus import ClusterMetrics, cluster_settings, make_bus
+from node.collector import collect_now_and_then, tame
 from node.connection import Pace
 from node.hub import Hub, HubSettings
 from node.keys import ConfigError
@@ -89,6 +90,7 @@ class Node:
             await background.start(self._apps_file.reload_on_hangup)
             background.start_soon(measure_loop_lag, self._metrics)
             background.start_soon(self._observe)
+            background.start_soon(collect_now_and_then)
             operations = await trio.open_tcp_listeners(self._settings.ops_port, host=self._settings.ops_host)
             background.start_soon(self._operations.serve, operations)
             await background.start(self._member.run)
@@ -105,6 +107,7 @@ class Node:
         async with trio.open_nursery() as nursery:
             arguments = (listeners, self._hub, self._api.handle, _transport_settings(self._settings), self._metrics)
             await nursery.start(serve, *arguments)
+            tame()
             self._serving = True
             self._readiness.set_listening(listening=True)
             self._announce(port)

@@ -203,6 +203,12 @@ class NatsServer(Program):
         """Whether it takes clients."""
         return answers_200(f"{self.monitor_url}/healthz")
 
+    def peers(self) -> int:
+        """How many other servers it has routes to (several routes each are usual)."""
+        with urllib.request.urlopen(f"{self.monitor_url}/routez", timeout=5) as response:  # noqa: S310 - this machine's own
+            routes = json.load(response)["routes"]
+        return len({route["remote_id"] for route in routes})
+
 
 class Node(Program):
     """`usher serve`. `port` takes WebSockets and API requests, `ops_port` answers operators."""
@@ -238,7 +244,7 @@ class Processes:
         self.programs: list[Program] = []
         self.apps_path = directory / "apps.toml"
         self.apps_path.write_text(apps)
-        self._directory = directory
+        self.directory = directory
         self._env = dict(env or {})
 
     def __enter__(self) -> Self:
@@ -267,11 +273,11 @@ class Processes:
         servers: list[NatsServer] = []
         for _ in range(count):
             name = f"nats-{len(self.programs)}"
-            servers.append(NatsServer(name, self._directory, [server.routes_url for server in servers]))
-            self._start(servers[-1])
+            servers.append(NatsServer(name, self.directory, [server.routes_url for server in servers]))
+            self.start(servers[-1])
         for server in servers:
             server.wait_ready()
-        wait_until(lambda: all(_peers(server) == count - 1 for server in servers), "every NATS server knows all others")
+        wait_until(lambda: all(server.peers() == count - 1 for server in servers), "every NATS server knows all others")
         return servers
 
     def start_nodes(
@@ -281,11 +287,11 @@ class Processes:
         urls = [server.url for server in nats]
         first = len(self.nodes) + 1
         nodes = [
-            Node(f"node-{number}", self._directory, self.apps_path, urls, self._env | dict(env or {}))
+            Node(f"node-{number}", self.directory, self.apps_path, urls, self._env | dict(env or {}))
             for number in range(first, first + count)
         ]
         for node in nodes:
-            self._start(node)
+            self.start(node)
         for node in nodes if wait else ():
             node.wait_ready()
         return nodes
@@ -298,13 +304,7 @@ class Processes:
         found = {node.name: node.log.problems(before.get(node.name, 0)) for node in self.nodes}
         assert {name: lines for name, lines in found.items() if lines} == {}
 
-    def _start(self, program: Program) -> None:
+    def start(self, program: Program) -> None:
+        """Start a program that a test has made itself, and return at once; it is stopped like all others."""
         self.programs.append(program)
         program.start()
-
-
-def _peers(server: NatsServer) -> int:
-    """How many other servers it has routes to (several routes each are usual)."""
-    with urllib.request.urlopen(f"{server.monitor_url}/routez", timeout=5) as response:  # noqa: S310 - this machine's own
-        routes = json.load(response)["routes"]
-    return len({route["remote_id"] for route in routes})

@@ -21,7 +21,7 @@ class Backend(ApiClient):
 
     def __init__(self, node: Node, app: Credentials = MAIN) -> None:
         super().__init__(app, node.port)
-        self._sdk: Any = pusher.Pusher(
+        self.sdk: Any = pusher.Pusher(
             app_id=app.app_id, key=app.key, secret=app.secret, host=LOOPBACK, port=node.port, ssl=False
         )
 
@@ -43,9 +43,9 @@ class Backend(ApiClient):
 
     async def call(self, method: str, *arguments: object) -> Any:
         """Call a method of the official Python SDK; what it raises is its own."""
-        return await trio.to_thread.run_sync(partial(getattr(self._sdk, method), *arguments))
+        return await trio.to_thread.run_sync(partial(getattr(self.sdk, method), *arguments))
 
     async def aclose(self) -> None:
         """Close all connections."""
         await super().aclose()
-        self._sdk._pusher_client.http.session.close()
+        self.sdk._pusher_client.http.session.close()

@@ -37,7 +37,7 @@ class SdkError(Exception):
 
 
 class Tab:
-    """One client of the library. `socket_id` is that of its newest connection, known once it was asked to sign in."""
+    """One client of the library. `socket_id` is that of its newest connection."""
 
     def __init__(self, browser: "Browser", name: str, authenticate: Authenticate) -> None:
         self.name = name
@@ -95,8 +95,9 @@ class Tab:
         """Send `pusher:signin` once more on this connection, which the library itself never does."""
         await self.send("pusher:signin", answer)
 
-    def report(self, what: list[Any]) -> None:
+    def report(self, what: list[Any], socket_id: str) -> None:
         """Take a report from the driver."""
+        self.socket_id = socket_id or self.socket_id
         if what[0] == "subscribed":  # when it comes among other reports is no promise
             self.subscribed.set()
         else:
@@ -184,12 +185,11 @@ class Browser:
             case {"call": number}:
                 self._calls.pop(number).send_nowait(message)
             case {"tab": name, "saw": what}:
-                self.tabs[name].report(what)
+                self.tabs[name].report(what, message.get("socket_id", ""))
             case {"tab": name, "asks": socket_id}:
                 await self._authenticate(self.tabs[name], socket_id)
 
     async def _authenticate(self, tab: Tab, socket_id: str) -> None:
-        tab.socket_id = socket_id
         try:
             tab.answer = tab.authenticate(socket_id)
         except PermissionError as refusal:

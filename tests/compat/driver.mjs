@@ -49,7 +49,7 @@ class Tab {
 
   watch() {
     const { connection, user } = this.pusher
-    connection.bind("state_change", ({ current }) => this.saw(current))
+    connection.bind("state_change", ({ current }) => report({ tab: this.name, saw: [current], socket_id: connection.socket_id }))
     connection.bind("error", ({ type, data, error }) => {
       const { code, message } = data ?? error?.data ?? {}
       this.saw(type === "PusherError" ? "error" : "socket error", code ?? null, message ?? `${error}`)

@@ -80,16 +80,16 @@ async def test_events_arrive_in_the_order_in_which_one_backend_sent_them(
     (ann,) = users("ann")
     tab = await browser.sign_in(nodes[0], ann)
     api = backend(nodes[1])
-    for number in range(100):
+    for number in range(1, 101):
         await api.trigger(ann, "news", number)
-    for number in range(100):
+    for number in range(1, 101):
         await tab.sees("news", number)
 
 
 @pytest.mark.parametrize(
     ("data", "seen"),
     [
-        pytest.param("", "", id="empty"),
+        pytest.param("", None, id="empty"),  # pusher-js calls its handlers without what is falsy
         pytest.param("no JSON {", "no JSON {", id="text"),
         pytest.param(json.dumps("ü ☺ \u2028 \x00 </script>"), "ü ☺ \u2028 \x00 </script>", id="odd characters"),
         pytest.param(json.dumps({"a": [1.5, None, {"b": "\\"}]}), {"a": [1.5, None, {"b": "\\"}]}, id="object"),

@@ -141,3 +141,4 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
     "move": (move,),
     "mixed": (death, loss, cut, stall, move),
 }
+LOSSY = ("loss", "mixed")  # single messages are lost on links that stay up, which NATS does not do

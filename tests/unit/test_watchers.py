@@ -69,9 +69,7 @@ def note(watchers: Watchers, *changes: str, app: App = APP) -> None:
 )
 def test_watcher_is_told_the_state_of_its_whole_list_first(watchlist: list[str], online: list[str], expected: str) -> None:
     """Offline before online, each in list order, empty elements left out."""
-    frame = Watcher(Watchers(Metrics(), 0.02), watchlist, online).first
-    assert frame is not None
-    assert describe(frame) == expected
+    assert describe(Watcher(Watchers(Metrics(), 0.02), watchlist, online).first) == expected
 
 
 async def test_watcher_is_told_changes_together_after_20_milliseconds(watchers: Watchers, autojump_clock: MockClock) -> None:
@@ -201,7 +199,7 @@ async def test_watchers_count_edges_and_hold_nothing_when_all_have_gone(
     watchers: Watchers, metrics: Metrics, autojump_clock: MockClock
 ) -> None:
     """One for each pair of watcher and watched."""
-    crowd = [Watcher(watchers, ["ann", "bea"]), Watcher(watchers, ["ann"]), Watcher(watchers, [])]
+    crowd = [Watcher(watchers, ["ann", "bea"]), Watcher(watchers, ["ann"])]
 
     def counted() -> float | None:
         return metrics.registry.get_sample_value("usher_watch_edges", {"app": APP.id})

@@ -1,0 +1,1 @@
+"""Measures Usher, alone and against soketi, and load-tests installed clusters. See README.md here."""

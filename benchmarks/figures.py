@@ -1,0 +1,94 @@
+"""What was measured: figures of single runs, rows of the report made of them, and what has to be reached. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from statistics import median
+
+
+class Better(Enum):
+    """Which way is better."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of one run of one server. `detail` has the raw counts behind the value."""
+
+    line: str
+    value: float
+    unit: str
+    better: Better = Better.HIGHER
+    detail: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a line has to reach: against the other server in the same run, or by itself."""
+
+    ratio: float = 0.0
+    """At least this many times as good as the other; 0: none."""
+    at_most: float = 0.0
+    """The value is at most this; 0: none."""
+
+
+GOALS: Mapping[str, Goal] = {
+    "connect": Goal(ratio=1.0),
+    "sign-in": Goal(ratio=1.0),
+    "subscribe": Goal(ratio=3.0),
+    "ping → pong": Goal(ratio=1.0),
+    "fan-out": Goal(ratio=1.5),
+    "server-to-user, one node": Goal(ratio=1.5),
+    "server-to-user, two nodes": Goal(ratio=2.0),
+    "memory": Goal(ratio=2.0, at_most=3.0),
+}
+"""By the beginning of a line's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line over all runs: each server's values in the order of the runs."""
+
+    line: str
+    unit: str
+    better: Better
+    values: Mapping[str, tuple[float, ...]]
+
+    def median(self, server: str) -> float | None:
+        """The median of a server's runs; None if it has none."""
+        return median(self.values[server]) if self.values.get(server) else None
+
+    def ratio(self, ours: str, theirs: str) -> float | None:
+        """How many times as good ours is; None without both."""
+        mine, other = self.median(ours), self.median(theirs)
+        if not mine or not other:
+            return None
+        return mine / other if self.better is Better.HIGHER else other / mine
+
+    @property
+    def goal(self) -> Goal | None:
+        """What it has to reach, if anything."""
+        return next((goal for name, goal in GOALS.items() if self.line.startswith(name)), None)
+
+    def verdict(self, ours: str, theirs: str) -> str:
+        """Whether the goal is reached, in words; empty without a goal, or nothing to compare with."""
+        goal, ratio, value = self.goal, self.ratio(ours, theirs), self.median(ours)
+        if goal is None or value is None or (goal.ratio and ratio is None):
+            return ""
+        reached = (not goal.ratio or (ratio or 0) >= goal.ratio) and (not goal.at_most or value <= goal.at_most)
+        asked = [f"≥ {goal.ratio:g} ×"] * bool(goal.ratio) + [f"≤ {goal.at_most:g} {self.unit}"] * bool(goal.at_most)
+        return f"{'reached' if reached else 'not reached'} ({', '.join(asked)})"
+
+
+def rows_of(runs: Iterable[tuple[str, Figure]]) -> list[Row]:
+    """Rows in the order in which lines first came, of pairs of a server's name and a figure."""
+    lines: dict[str, tuple[Figure, dict[str, list[float]]]] = {}
+    for server, figure in runs:
+        _, values = lines.setdefault(figure.line, (figure, {}))
+        values.setdefault(server, []).append(figure.value)
+    return [
+        Row(line, first.unit, first.better, {server: tuple(numbers) for server, numbers in values.items()})
+        for line, (first, values) in lines.items()
+    ]

@@ -1,0 +1,48 @@
+"""One node grows from 1,000 to 18,000 connections: what each operation costs then."""
+
+from collections.abc import Iterator
+
+from benchmarks.figures import Figure
+from benchmarks.scenarios import steps
+from benchmarks.scenarios.scenario import Scenario, user_ids
+from benchmarks.stage import Stage
+
+SIZES = (1000, 2000, 4000, 8000, 18_000)
+_SAMPLE = 1000  # connections that the operations are measured on, while the others are idle
+_PINGS = 40_000
+_EVENTS = 3_000
+
+
+def _run(stage: Stage) -> Iterator[Figure]:
+    node = stage.nodes[0]
+    steps.warm_up(stage, node.address)
+    for size in (stage.scaled(size) for size in SIZES):
+        yield from _measure(stage, size)
+
+
+def _measure(stage: Stage, size: int) -> Iterator[Figure]:
+    """Let the node grow, the last thousand under measurement; then ping on all and send to the last thousand."""
+    node, fleet = stage.nodes[0], stage.fleet
+    sample = min(stage.scaled(_SAMPLE), size - fleet.size)
+    users = user_ids(size - sample - fleet.size, fleet.size)
+    if users:
+        stage.say(f"growing to {size:,}")
+        fleet.connect(node.address, len(users))
+        steps.sign_in_quietly(stage, users)
+    newest = user_ids(sample, fleet.size)
+    at = f" as 1 of {size:,}"
+    yield steps.connect(stage, "connect" + at, node.address, sample)
+    yield steps.sign_in(stage, "sign-in" + at, newest)
+    yield steps.subscribe(stage, "subscribe" + at, newest)
+    yield steps.ping(stage, "ping → pong" + at, stage.scaled(_PINGS))
+    yield steps.send_to_users(stage, "server-to-user, one node" + at, node, newest, stage.scaled(_EVENTS))
+    if node.program:
+        yield steps.memory(stage, "memory" + at, 0, size)
+
+
+SCENARIO = Scenario(
+    "growth",
+    "One node from 1,000 to 18,000 connections. Pings are on all connections, the rest on the newest thousand.",
+    nodes=1,
+    run=_run,
+)

@@ -1,0 +1,37 @@
+"""One node and its clients: everything that a connection does in its life, one after the other."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from benchmarks.figures import Figure
+from benchmarks.scenarios import steps
+from benchmarks.scenarios.scenario import Scenario, user_ids
+from benchmarks.stage import Stage
+
+_PINGS = 100_000
+_EVENTS = 8_000
+_IDLE = 8.0  # seconds
+
+
+def _run(size: int, stage: Stage) -> Iterator[Figure]:
+    node, count = stage.nodes[0], stage.scaled(size)
+    users = user_ids(count)
+    at = f" @ {count:,}"
+    steps.warm_up(stage, node.address)
+    yield steps.idle(stage, "idle, 200 connections", _IDLE / 2)
+    before = stage.memory() if node.program else 0
+    yield steps.connect(stage, "connect" + at, node.address, count)
+    yield steps.sign_in(stage, "sign-in" + at, users)
+    yield steps.subscribe(stage, "subscribe" + at, users)
+    if node.program:
+        yield steps.memory(stage, "memory" + at, before, count)
+    yield steps.ping(stage, "ping → pong" + at, stage.scaled(_PINGS))
+    yield steps.send_to_users(stage, "server-to-user, one node" + at, node, users, stage.scaled(_EVENTS))
+    yield steps.idle(stage, "idle" + at, _IDLE)
+
+
+_ABOUT = "One node, {} connections: each connects, signs in, subscribes, pings and gets events from the HTTP API."
+
+SCENARIOS = tuple(
+    Scenario(f"one-node-{size}", _ABOUT.format(f"{size:,}"), nodes=1, run=partial(_run, size)) for size in (2000, 8000)
+)
