@@ -53,6 +53,11 @@ class Program:
         """Seconds of CPU since its start."""
         return time.clock_gettime((~self.pid << 3) | _CPUCLOCK_SCHED)
 
+    def kernel_cpu(self) -> float:
+        """Of these, the seconds that the kernel took for it; counted in ticks of a hundredth."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[12]) / os.sysconf("SC_CLK_TCK")
+
     def memory(self) -> int:
         """Bytes of memory that it holds: its proportional set size."""
         lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()

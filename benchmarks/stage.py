@@ -32,9 +32,10 @@ class Options:
 
 @dataclass(slots=True)
 class Cost:
-    """What a measured section took: seconds of CPU of each node and of the bus, and by the clock."""
+    """What a measured section took: seconds of CPU of each node, of them in the kernel, of the bus, and by the clock."""
 
     nodes: list[float] = field(default_factory=list)
+    kernel: float = 0.0
     bus: float = 0.0
     wall: float = 0.0
 
@@ -90,10 +91,12 @@ class Stage:
         self.say(what)
         cost, programs, bus = Cost(), self.running.programs, self.running.bus
         with self._profiled(what):
+            kernel_before = sum(program.kernel_cpu() for program in programs)
             before, bus_before, start = [p.cpu() for p in programs], bus.cpu() if bus else 0.0, time.monotonic()
             yield cost
             cost.wall = time.monotonic() - start
             cost.nodes = [program.cpu() - then for program, then in zip(programs, before, strict=True)]
+            cost.kernel = sum(program.kernel_cpu() for program in programs) - kernel_before
             cost.bus = (bus.cpu() if bus else 0.0) - bus_before
 
     @contextmanager
@@ -111,6 +114,6 @@ class Stage:
     def rate(self, line: str, operations: int, cost: Cost) -> Figure:
         """Operations per CPU-second of the nodes."""
         unit = "per CPU-second" if cost.cpu else "per second"
-        detail = {"operations": operations, "cpu": cost.cpu, "wall": cost.wall, "bus_cpu": cost.bus}
+        detail = {"operations": operations, "cpu": cost.cpu, "kernel": cost.kernel, "wall": cost.wall, "bus_cpu": cost.bus}
         detail |= {f"cpu_node_{number}": cpu for number, cpu in enumerate(cost.nodes)}
         return Figure(line, operations / (cost.cpu or cost.wall), unit, Better.HIGHER, detail)

@@ -45,6 +45,8 @@ class Tab:
         self.socket_id = ""
         self.answer: Mapping[str, str] = {}
         """What the authentication endpoint answered last."""
+        self.endpoint_takes = 0.0
+        """Seconds until it answers."""
         self.subscribed = trio.Event()
         """Set when the server acknowledged the subscription to the user's own channel."""
         self._browser = browser
@@ -56,7 +58,7 @@ class Tab:
         assert seen == [*what], f"{self.name} saw {seen}, not {[*what]}"
 
     async def sees_close(self, code: int, message: str) -> None:
-        """Wait for the server's error and close, which the library reports as a frame, as a close, and as an error of the socket."""
+        """Wait for the server's error and close: pusher-js reports the frame, the close, and an error of the socket."""
         await self.sees("error", code, message)
         await self.sees("error", code, message)
         await self.sees("socket error", code, message)
@@ -111,8 +113,9 @@ class Tab:
 class Browser:
     """The Node process."""
 
-    def __init__(self, process: trio.Process) -> None:
+    def __init__(self, process: trio.Process, nursery: trio.Nursery) -> None:
         self.tabs: dict[str, Tab] = {}
+        self._nursery = nursery
         self._process = process
         self._writing = trio.Lock()
         self._names = count(1)
@@ -176,20 +179,21 @@ class Browser:
         async for chunk in self._process.stdout:
             *lines, buffer = (buffer + chunk).split(b"\n")
             for line in lines:
-                await self._hear(json.loads(line))
+                self._hear(json.loads(line))
         for tab in self.tabs.values():
             tab.end()
 
-    async def _hear(self, message: dict[str, Any]) -> None:
+    def _hear(self, message: dict[str, Any]) -> None:
         match message:
             case {"call": number}:
                 self._calls.pop(number).send_nowait(message)
             case {"tab": name, "saw": what}:
                 self.tabs[name].report(what, message.get("socket_id", ""))
             case {"tab": name, "asks": socket_id}:
-                await self._authenticate(self.tabs[name], socket_id)
+                self._nursery.start_soon(self._authenticate, self.tabs[name], socket_id)
 
     async def _authenticate(self, tab: Tab, socket_id: str) -> None:
+        await trio.sleep(tab.endpoint_takes)
         try:
             tab.answer = tab.authenticate(socket_id)
         except PermissionError as refusal:
@@ -210,9 +214,9 @@ async def open_browser(log: Path) -> AsyncIterator[Browser]:
         process = await trio.lowlevel.open_process(
             ["node", str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
         )
-    browser = Browser(process)
     try:
         async with trio.open_nursery() as nursery:
+            browser = Browser(process, nursery)
             nursery.start_soon(browser.run)
             yield browser
             nursery.cancel_scope.cancel()
@@ -223,4 +227,5 @@ async def open_browser(log: Path) -> AsyncIterator[Browser]:
             for stream in (process.stdin, process.stdout):
                 if stream is not None:
                     await stream.aclose()
-    assert log.read_text() == ""
+    said = await trio.Path(log).read_text()
+    assert not said, said

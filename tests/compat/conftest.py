@@ -20,15 +20,6 @@ BackendAt = Callable[..., Backend]
 Nodes = tuple[Node, Node, Node]
 
 
-def _missing() -> str:
-    """What these tests need and is not here; empty if nothing."""
-    if shutil.which("node") is None:
-        return "Node.js is not installed"
-    if not Path(__file__).with_name("node_modules").is_dir():
-        return "run `npm ci --ignore-scripts` in tests/compat"
-    return ""
-
-
 @pytest.fixture(scope="package")
 def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """The cluster."""
@@ -45,11 +36,21 @@ def nodes(processes: Processes) -> Iterator[Nodes]:
         yield first, second, third
 
 
-@pytest.fixture
-async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
-    """A browser without tabs, whose tabs must have seen nothing that the test did not take."""
-    if missing := _missing():
+@pytest.fixture(scope="package")
+def node_js() -> None:
+    """Node.js with the packages of package.json; without, a person's test is skipped, and CI's fails."""
+    missing = ""
+    if shutil.which("node") is None:
+        missing = "Node.js is not installed"
+    elif not Path(__file__).with_name("node_modules").is_dir():
+        missing = "run `npm ci --ignore-scripts` in tests/compat"
+    if missing:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(missing)
+
+
+@pytest.fixture
+async def browser(node_js: None, tmp_path: Path) -> AsyncIterator[Browser]:
+    """A browser without tabs, whose tabs must have seen nothing that the test did not take."""
     async with open_browser(tmp_path / "driver.log") as browser:
         yield browser
     assert {name: unseen for name, tab in browser.tabs.items() if (unseen := tab.unseen())} == {}

@@ -58,10 +58,12 @@ class RawClient(WireClient):
 async def raw_client(node: Node, app: Credentials = MAIN) -> AsyncIterator[RawClient]:
     """Connect and be established."""
     client = RawClient(await trio.open_tcp_stream(LOOPBACK, node.port))
-    await client.upgrade(f"/app/{app.key}?protocol=7")
-    client.socket_id = json.loads((await client.hear())["data"])["socket_id"]
-    yield client
-    await client.aclose()
+    try:
+        await client.upgrade(f"/app/{app.key}?protocol=7")
+        client.socket_id = json.loads((await client.hear())["data"])["socket_id"]
+        yield client
+    finally:
+        await client.aclose()
 
 
 NOT_A_MESSAGE = "Invalid message"
@@ -114,7 +116,7 @@ TOKENS: dict[str, tuple[Callable[[str], dict[str, str]], str]] = {
     "for nothing": (lambda socket_id: token(MAIN, socket_id, "null"), "must be a JSON object"),
     "for a control character": (lambda socket_id: token(MAIN, socket_id, user_data("a\nb")), 'must contain an "id"'),
     "for half a character": (lambda socket_id: token(MAIN, socket_id, '{"id": "\\ud800"}'), "Invalid user data"),
-    "for a deep object": (lambda socket_id: token(MAIN, socket_id, '{"id":' * 20_000), "must be a JSON object"),
+    "for a deep object": (lambda socket_id: token(MAIN, socket_id, '{"id":' * 10_000), "must be a JSON object"),
     "with a bad watchlist": (
         lambda socket_id: token(MAIN, socket_id, '{"id": "eve", "watchlist": {"ann": 1}}'),
         '"watchlist" in user_data must be an array',
@@ -241,24 +243,22 @@ async def test_client_that_signs_in_a_hundred_times_at_once_is_signed_in_once(no
 async def test_clients_that_leave_in_the_middle_of_signing_in_leave_no_ghost(
     browser: Browser, nodes: Nodes, backend: BackendAt
 ) -> None:
-    """Without waiting for the answer, on every node."""
+    """On every node, without waiting for the answer. A watcher may see them come, but then also go."""
     ann, eve, dee = users("ann", "eve", "dee")
-    watcher = await browser.sign_in(nodes[0], ann, [eve, dee])
-    await watcher.sees("offline", [eve, dee])
+    watcher = await browser.sign_in(nodes[0], ann, [eve])
+    await watcher.sees("offline", [eve])
     for node in nodes * 10:
         async with raw_client(node) as client:
             await client.sign_in(user_data(eve, [dee]))
     for node in nodes:
         await backend(node).until_connections(eve, 0)
-    seen = [["online", [eve]], ["offline", [eve]]]
-    marker = await browser.sign_in(nodes[1], dee)
-    while (report := await watcher.next()) != ["online", [dee]]:  # that eve was seen coming is right, but no promise
-        assert report == seen[0]
-        seen.reverse()
-    if seen[0] == ["offline", [eve]]:
-        await watcher.sees(*seen[0])
-    await marker.disconnect()
-    await watcher.sees("offline", [dee])
+    late = await browser.sign_in(nodes[2], dee, [eve])
+    while (seen := await late.next()) != ["offline", [eve]]:
+        assert seen == ["online", [eve]]
+    edges = [kind for kind, _ in watcher.unseen()]
+    if len(edges) % 2:
+        await watcher.sees("offline", [eve])
+    assert edges == (["online", "offline"] * len(edges))[: len(edges)]
 
 
 async def test_client_whose_sign_in_fails_is_not_authorized(nodes: Nodes) -> None:

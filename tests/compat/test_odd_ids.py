@@ -1,6 +1,5 @@
 """Ids that mean something to NATS, to URLs, to JSON or to JavaScript are only ids, from end to end."""
 
-
 import pytest
 
 from tests.compat.apps import OTHER, users
@@ -17,7 +16,7 @@ IDS = {
     "slash and letters": "ü/…",
     "escape": "%2F%",
     "query": "?a=b&c#d",
-    "quotes": "\"'\\\"",
+    "quotes": '"\'\\"',
     "channel": "#server-to-user-ann",
     "prototype": "__proto__",
     "long": "x" * 200,

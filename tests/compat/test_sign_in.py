@@ -20,7 +20,7 @@ async def test_tab_gets_the_very_user_data_back_that_it_sent(browser: Browser, n
 async def test_tab_stays_connected_when_its_signature_is_wrong(browser: Browser, nodes: Nodes) -> None:
     """It is told why, and a right signature on the same connection is as good as ever."""
     (ann,) = users("ann")
-    tab = await browser.open(nodes[0], ann, app=MAIN, authenticate=lambda socket_id: token(MAIN, "1.1", user_data(ann)))
+    tab = await browser.open(nodes[0], ann, authenticate=lambda _: token(MAIN, "1.1", user_data(ann)))
     await tab.sign_in()
     kind, code, message = await tab.next()
     assert (kind, code) == ("error", 4009)
@@ -79,7 +79,9 @@ async def test_tab_signs_in_again_as_the_same_user_without_noise(browser: Browse
     await watcher.sees("online", [cid])
 
 
-async def test_tab_stays_who_it_is_when_it_signs_in_as_another_user(browser: Browser, nodes: Nodes, backend: BackendAt) -> None:
+async def test_tab_stays_who_it_is_when_it_signs_in_as_another_user(
+    browser: Browser, nodes: Nodes, backend: BackendAt
+) -> None:
     """Error 4009; nobody sees the other user, and the first one goes on receiving."""
     ann, bob, cid, dee = users("ann", "bob", "cid", "dee")
     watcher = await browser.sign_in(nodes[1], bob, [ann, cid, dee])

@@ -5,6 +5,8 @@ from tests.compat.browser import Browser, Tab
 from tests.compat.conftest import BackendAt, Nodes
 
 MESSAGE = "You got disconnected by the app"
+RETURN_TAKES = 0.3
+"""Seconds that a tab is away: less than the linger, but long enough to be noticed without one."""
 
 
 async def sees_termination(tab: Tab) -> None:
@@ -27,7 +29,7 @@ async def test_terminated_user_signs_in_again_and_no_watcher_notices(
     marker = await browser.sign_in(nodes[1], cid)
     await watcher.sees("online", [cid])
 
-    before = tab.socket_id
+    before, tab.endpoint_takes = tab.socket_id, RETURN_TAKES
     await backend(nodes[2]).terminate(bob)
     await sees_termination(tab)
     await tab.sees("signed in", user_data(bob, [ann]))

@@ -5,10 +5,10 @@ Where something must not be seen, something else is caused after it, by the same
 
 import trio
 
-from tests.compat.apps import MAIN, OTHER, SHORT, users
+from tests.compat.apps import MAIN, OTHER, SHORT, user_data, users
 from tests.compat.browser import Browser
 from tests.compat.conftest import BackendAt, Nodes
-
+from tests.compat.test_terminations import RETURN_TAKES
 
 
 async def test_users_who_watch_each_other_see_what_pusher_documents(browser: Browser, nodes: Nodes) -> None:
@@ -77,7 +77,10 @@ async def test_watcher_sees_nothing_of_a_page_that_reloads(browser: Browser, nod
     await watcher.sees("online", [cid])
 
     await before.disconnect()
-    after = await browser.sign_in(nodes[2], bob)
+    after = await browser.open(nodes[2], bob)
+    after.endpoint_takes = RETURN_TAKES
+    await after.sign_in()
+    await after.sees("signed in", user_data(bob))
     await marker.disconnect()
     await watcher.sees("offline", [cid])
     await backend(nodes[0]).until_connections(bob, 1)

@@ -1,5 +1,8 @@
 """What the tests of this folder share: apps, polling with a deadline, sums of metrics, and clients by the dozen."""
 
+import ssl
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -50,9 +53,6 @@ def total(node: Node, name: str) -> float:
 
 def status(node: Node, path: str = "/readyz") -> int:
     """The status that the operations port answers with; 0 if it does not answer."""
-    import urllib.error
-    import urllib.request
-
     try:
         with urllib.request.urlopen(f"{node.ops_url}{path}", timeout=2) as response:
             return int(response.status)
@@ -70,9 +70,9 @@ async def signed_in(nursery: trio.Nursery, node: Node, users: Iterable[str], wat
 
 
 @asynccontextmanager
-async def api(node: Node, app: Credentials = APP) -> AsyncIterator[ApiClient]:
+async def api(node: Node, app: Credentials = APP, tls: ssl.SSLContext | None = None) -> AsyncIterator[ApiClient]:
     """The HTTP API of a node."""
-    client = ApiClient(app, node.port)
+    client = ApiClient(app, node.port, tls=tls)
     try:
         yield client
     finally:

@@ -37,7 +37,7 @@ async def leave(world: World, latest: float) -> None:
     if len(world.serving) > 2:
         node = world.random.choice(world.serving)
         world.note(f"{node.name} says goodbye")
-        for session in list(node.sessions):
+        for session in node.open_sessions:
             node.hub.sign_out(session)
         node.alive = False
         await node.member.say_goodbye()

@@ -28,7 +28,7 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Session:
     """One signed-in connection, as its client sees it."""
 
@@ -300,6 +300,11 @@ class SimNode:
         """A client connects and signs in."""
         self.sessions.append(session)
         self.hub.sign_in(session)
+
+    @property
+    def open_sessions(self) -> list[Session]:
+        """The sessions whose clients are still there."""
+        return [session for session in self.sessions if session.phase in (Phase.WAITING, Phase.CONFIRMED)]
 
     def confirmed(self, app: str, user: str) -> list[Session]:
         """The sessions of a user that are signed in here."""

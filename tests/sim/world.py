@@ -11,10 +11,11 @@ from random import Random
 import trio
 
 from cluster import BusAwayError, ClusterSettings
-from tests.sim.network import Network, SimBus
+from tests.sim.network import STALE, Network, SimBus
 from tests.sim.nodes import Hub, Phase, Session, SimNode
 
 PAD = 3.0  # seconds before and after trouble in which events and terminations may be lost
+AFTER = 0.0
 TRAVEL = 1.0  # more than anything is on its way in a healthy network, in seconds
 
 
@@ -45,7 +46,7 @@ class Trouble:
     end: float = float("inf")
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class World:
     """A cluster in a simulation."""
 
@@ -155,11 +156,11 @@ class World:
         return [(node, s) for node in self.nodes if node.alive for s in node.sessions if s.phase in phases]
 
     def _is_troubled(self, at: float) -> bool:
-        return any(trouble.start - PAD <= at <= trouble.end + PAD for trouble in self.troubles)
+        return any(trouble.start - PAD <= at <= trouble.end + AFTER for trouble in self.troubles)
 
     def _has_died(self, at: float) -> bool:
         """Whether a node died after `at`, or shortly before."""
-        return any(node.died_at >= at - PAD for node in self.nodes if not node.alive)
+        return any(node.died_at >= at - PAD - STALE for node in self.nodes if not node.alive)
 
     # -- invariants -----------------------------------------------------------------------------------------------
 
@@ -177,7 +178,7 @@ class World:
             shard = ".".join(parts[2:5])
             watching = [s for s in node.sessions if shard in node.member.shards_of(s.app, s.watchlist)]
             # a connection that closes while its sign-in waits lets go when that has been decided
-            waited = self.settings.fence_timeout
+            waited = 2 * self.settings.fence_timeout
             ends = [s.closed_at + self.settings.shard_linger + waited for s in watching]
         else:
             return
@@ -189,6 +190,8 @@ class World:
         for _, session in self.sessions(Phase.WAITING):
             self.complain(f"{session} still waits to be signed in")
         for _, session in self.sessions(Phase.CONFIRMED):
+            if set(session.view) != set(session.watchlist):
+                self.complain(f"{session} watches {session.watchlist}, but was told of {list(session.view)}")
             for user, online in session.view.items():
                 if online != bool(self.confirmed(session.app, user)):
                     self.complain(f"{session} believes that {user} is {'on' if online else 'off'}line")
