@@ -57,8 +57,14 @@ class Bus(Protocol):
     def unsubscribe(self, number: int) -> None:
         """Drop interest; messages on their way are not handled any more."""
 
+    def when_flushed(self, done: Callable[[bool], None]) -> None:
+        """Call `done(True)` when the server has everything that was published and subscribed before; perhaps at once.
+
+        `done(False)`: the bus is away, or went away before it confirmed.
+        """
+
     async def flush(self) -> None:
-        """Return when the server has everything that was published and subscribed before; raises `BusAwayError`."""
+        """`when_flushed`, for those who can wait; raises `BusAwayError`."""
 
     async def run(self, watcher: Watcher, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the attachment up until cancelled. `started` when the first connection stands."""

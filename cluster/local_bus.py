@@ -5,6 +5,7 @@ so handlers see the same order as with a real server.
 """
 
 from collections import deque
+from collections.abc import Callable
 from itertools import count
 
 import trio
@@ -84,6 +85,10 @@ class LocalBus:
         """See `Bus.unsubscribe`."""
         if (subject := self._subjects.pop(number, None)) is not None:
             self._broker.remove(self, number, subject)
+
+    def when_flushed(self, done: Callable[[bool], None]) -> None:
+        """See `Bus.when_flushed`; everything has arrived already."""
+        done(True)
 
     async def flush(self) -> None:
         """See `Bus.flush`; everything has arrived already."""

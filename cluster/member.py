@@ -143,11 +143,15 @@ class Member:
         """Whether the user is signed in anywhere; the user's shard is watched."""
         return self._presence.is_up(app, user)
 
-    async def send_events(self, events: Iterable[UserEvent]) -> None:
-        """Carry events to the other holders; returns when the bus has them. Raises `BusAwayError`."""
-        for event in events:
-            self._holders.send_event(event)
-        await self._core.bus.flush()
+    def send_events(self, events: Iterable[UserEvent], done: Callable[[bool], None]) -> None:
+        """Carry events to the other holders; `done(True)` when the bus has them, `done(False)` if it is away."""
+        try:
+            for event in events:
+                self._holders.send_event(event)
+        except BusAwayError:
+            done(False)
+        else:
+            self._core.bus.when_flushed(done)
 
     async def terminate(self, app: str, user: str) -> int:
         """Close the user's connections on all other nodes; how many. Raises `BusAwayError`."""

@@ -7,7 +7,7 @@ to their handlers from nats-py's reader as they are parsed.
 
 import random
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -45,17 +45,13 @@ class _Confirmation:
     """One PING on its way; all flushes of one pump turn share it."""
 
     def __init__(self) -> None:
-        self._done = trio.Event()
-        self._confirmed = False
+        self.waiters: list[Callable[[bool], None]] = []
 
     def set_result(self, result: bool) -> None:
-        self._confirmed = result
-        self._done.set()
-
-    async def wait(self) -> None:
-        await self._done.wait()
-        if not self._confirmed:
-            raise BusAwayError("the connection to NATS was lost before it confirmed")
+        """See `nats_client.Awaiting`; False when it will never come. Called once at the most has an effect."""
+        waiters, self.waiters = self.waiters, []
+        for done in waiters:
+            done(result)
 
 
 class NatsBus:
@@ -113,14 +109,28 @@ class NatsBus:
         if self._handlers.pop(number, None) is not None and self._connected:
             self._send(f"UNSUB {number}\r\n".encode())
 
-    async def flush(self) -> None:
-        """See `Bus.flush`."""
+    def when_flushed(self, done: Callable[[bool], None]) -> None:
+        """See `Bus.when_flushed`."""
         if not self._connected:
-            raise BusAwayError("not connected to NATS")
+            done(False)
+            return
         if self._next is None:
             self._next = _Confirmation()
             self._wake.set()
-        await self._next.wait()
+        self._next.waiters.append(done)
+
+    async def flush(self) -> None:
+        """See `Bus.flush`."""
+        flushed, results = trio.Event(), []
+
+        def done(confirmed: bool) -> None:
+            results.append(confirmed)
+            flushed.set()
+
+        self.when_flushed(done)
+        await flushed.wait()
+        if not results[0]:
+            raise BusAwayError("NATS is away, or went away before it confirmed")
 
     async def run(self, watcher: Watcher, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Bus.run`."""
@@ -152,7 +162,7 @@ class NatsBus:
         commands, self._outbox, self._outbox_bytes = self._outbox, [], 0
         confirmation, self._next = self._next, None
         if confirmation is not None:
-            self._outstanding = {c for c in self._outstanding if not c._done.is_set()}  # noqa: SLF001 - own class
+            self._outstanding = {c for c in self._outstanding if c.waiters}
             self._outstanding.add(confirmation)
         client.write(b"".join(commands), confirmation)
 

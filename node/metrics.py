@@ -48,6 +48,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.described: list[Description] = []
         self._apps: dict[str, AppMetrics] = {}
+        self._routes: dict[tuple[str, int], RouteMetrics] = {}
         self._messages: dict[type[object], Counter] = {}
         self._add_connections()
         self._add_users()
@@ -62,6 +63,13 @@ class Metrics:
         metrics = self._apps.get(app)
         if metrics is None:
             metrics = self._apps[app] = AppMetrics(self, app)
+        return metrics
+
+    def of_route(self, route: str, status: int) -> RouteMetrics:
+        """The series of one route and status of the HTTP API."""
+        metrics = self._routes.get((route, status))
+        if metrics is None:
+            metrics = self._routes[route, status] = RouteMetrics(self, route, status)
         return metrics
 
     def of_message(self, kind: type[object]) -> Counter:
@@ -167,3 +175,18 @@ class AppMetrics:
         self.refused = metrics.signins.labels(app, "refused")
         self.superseded = metrics.signins.labels(app, "superseded")
         self.unavailable = metrics.signins.labels(app, "unavailable")
+
+
+class RouteMetrics:
+    """The series of one route and status of the HTTP API."""
+
+    __slots__ = ("_requests", "_seconds")
+
+    def __init__(self, metrics: Metrics, route: str, status: int) -> None:
+        self._requests = metrics.api_requests.labels(route=route, status=str(status))
+        self._seconds = metrics.api_request_seconds.labels(route=route)
+
+    def count(self, seconds: float) -> None:
+        """One request was answered after so many seconds."""
+        self._requests.inc()
+        self._seconds.observe(seconds)

@@ -105,8 +105,9 @@ class Node:
         port = tcp[0].socket.getsockname()[1]
         listeners = [self._choose_transport(listener) for listener in tcp]
         async with trio.open_nursery() as nursery:
-            arguments = (listeners, self._hub, self._api.handle, _transport_settings(self._settings), self._metrics)
-            await nursery.start(serve, *arguments)
+            settings = _transport_settings(self._settings)
+            api = self._api
+            await nursery.start(serve, listeners, self._hub, api.handle, settings, self._metrics, api.handle_nowait)
             tame()
             self._serving = True
             self._readiness.set_listening(listening=True)

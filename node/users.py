@@ -149,14 +149,19 @@ class Users:
 
     # -- for the HTTP API -----------------------------------------------------------------------------------------
 
-    async def send_to_users(self, app: App, events: Sequence[UserEvent]) -> None:
-        """Deliver events to users wherever they are signed in. Raises `Unavailable`; then nobody here was told either."""
-        try:
-            await self.member.send_events(BusEvent(app.id, e.user_id, e.frame, e.except_socket_id) for e in events)
-        except BusAwayError as error:
-            raise Unavailable(str(error)) from error
-        for event in events:
-            self.receive_event(app.id, event.user_id, event.frame, event.except_socket_id)
+    def send_to_users(self, app: App, events: Sequence[UserEvent], done: Callable[[bool], None]) -> None:
+        """Deliver events to users wherever they are signed in; `done(True)` once that is under way.
+
+        `done(False)`: the bus is away, and nobody here was told either, so that a retry does not arrive twice.
+        """
+
+        def deliver(carried: bool) -> None:
+            if carried:
+                for event in events:
+                    self.receive_event(app.id, event.user_id, event.frame, event.except_socket_id)
+            done(carried)
+
+        self.member.send_events((BusEvent(app.id, e.user_id, e.frame, e.except_socket_id) for e in events), deliver)
 
     async def terminate_user(self, app: App, user_id: str) -> int:
         """Close the user's signed-in connections everywhere; how many. Raises `Unavailable`."""

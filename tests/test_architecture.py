@@ -40,12 +40,12 @@ PURE = (
 IMPURE = {"trio", "trio_asyncio", "asyncio", "time", "random", "secrets", "structlog", "logging", "socket"}
 
 BROAD_EXCEPTS = {
-    ("node/api/handler.py", "_answer"): "a bug that one request shows ends that request",
+    ("node/api/handler.py", "handle_nowait"): "a bug that one request shows ends that request",
+    ("node/api/handler.py", "_ask"): "a bug that one request shows ends that request",
     ("node/hub.py", "receive"): "a bug that one message shows ends that connection",
     ("node/hub.py", "_check"): "a bug that one timer shows ends that connection",
-    ("node/transport/http.py", "_ask_api"): "a bug that one request shows ends that request",
+    ("node/transport/http.py", "ask_safely"): "a bug that one request shows ends that request",
     ("node/transport/listener.py", "_serve"): "a bug that one connection shows ends that connection",
-    ("node/transport/plain.py", "_converse"): "a bug that one connection shows ends that connection",
     ("node/transport/poller.py", "_handle"): "a bug that one connection shows ends that connection",
     ("node/users.py", "_settle"): "a bug that one sign-in shows ends that connection, not the cluster member",
     ("cluster/nats_bus.py", "_on_message"): "a handler's bug must not end the reader, and the node's hearing with it",

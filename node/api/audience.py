@@ -5,7 +5,7 @@ Until nodes accept subscriptions to ordinary channels, nobody can be subscribed 
 for it is valid, is accepted, and has nobody to go to.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,16 +17,19 @@ from node.users import UserEvent
 
 
 class Users(Protocol):
-    """The users of the whole cluster, as the API needs them. Every method raises `Unavailable`."""
+    """The users of the whole cluster, as the API needs them."""
 
-    async def send_to_users(self, app: App, events: Sequence[UserEvent]) -> None:
-        """Deliver events, in their order, to all connections signed in as their users."""
+    def send_to_users(self, app: App, events: Sequence[UserEvent], done: Callable[[bool], None]) -> None:
+        """Deliver events, in their order, to all connections signed in as their users.
+
+        `done(True)` once that is under way, perhaps at once; `done(False)` if the cluster cannot be reached.
+        """
 
     async def terminate_user(self, app: App, user_id: str) -> int:
-        """Close all connections signed in as the user; how many."""
+        """Close all connections signed in as the user; how many. Raises `Unavailable`."""
 
     async def count_user(self, app: App, user_id: str) -> int:
-        """How many connections are signed in as the user."""
+        """How many connections are signed in as the user. Raises `Unavailable`."""
 
 
 @dataclass(frozen=True, slots=True)

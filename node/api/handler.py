@@ -9,10 +9,11 @@ Requests are not logged; they are counted by route and status.
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import assert_never
+from dataclasses import dataclass
 
 import msgspec
 import structlog
+import trio
 
 from node.api.audience import Users, encode_for_users
 from node.api.rates import Rates
@@ -23,7 +24,7 @@ from node.protocol.api_body import ApiEvent, EventLimits, decode_batch, decode_e
 from node.protocol.api_signature import auth_key_of, verify_request
 from node.protocol.errors import ApiError, excerpt
 from node.protocol.targets import decode_percent, strip_prefix
-from node.transport.seam import ApiRequest, ApiResponse
+from node.transport.seam import ApiRequest, ApiResponse, Respond
 from node.users import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -31,9 +32,33 @@ log = structlog.get_logger(__name__)
 _encode_json = msgspec.json.Encoder().encode
 
 _UNKNOWN_PATH = "unknown"
-_RETRY_WHEN_UNAVAILABLE = 1.0
 
 Answer = Mapping[str, object]
+_ASKING = {Route.TERMINATE, Route.TERMINATE_BY_KEY, Route.USER}
+_UNAVAILABLE = ApiError(503, "The cluster cannot be reached at the moment: send the request again", 1.0)
+
+
+class WrongMethodError(ApiError):
+    """The path exists, for another method."""
+
+    def __init__(self, route: Route) -> None:
+        super().__init__(405, f"Wrong method: send {route.method} to {route.template}")
+        self.allowed = route.method
+
+
+@dataclass(slots=True)
+class _Visit:
+    """One request while it is handled. `path` is without the prefix; `start` is on the performance counter."""
+
+    request: ApiRequest
+    path: str
+    target: Target | None
+    start: float
+
+    @property
+    def route(self) -> str:
+        """The route's name in metrics: never what the client sent."""
+        return self.target.route.template if self.target else _UNKNOWN_PATH
 
 
 class Api:
@@ -60,43 +85,76 @@ class Api:
 
     async def handle(self, request: ApiRequest) -> ApiResponse:
         """Answer one request, whatever it is. Raises nothing; when cancelled, the request may have been acted on."""
-        start = time.perf_counter()
+        answered = trio.Event()
+        answers: list[ApiResponse] = []
+
+        def respond(response: ApiResponse) -> None:
+            answers.append(response)
+            answered.set()
+
+        if not self.handle_nowait(request, respond):
+            return await self._ask(request)
+        await answered.wait()
+        return answers[0]
+
+    def handle_nowait(self, request: ApiRequest, respond: Respond) -> bool:
+        """Answer one request without a task: `respond` is called once, perhaps at once. Raises nothing.
+
+        False: nothing was done, since this route's answer has to be waited for. Call `handle`.
+        """
+        visit = self._visit(request)
+        if visit.target is not None and visit.target.route in _ASKING:
+            return False
+        try:
+            self._publish(self._enter(visit), visit, respond)
+        except Exception as error:  # noqa: BLE001 - `_describe` knows what is a refusal and what a bug of ours
+            respond(self._leave(visit, self._describe(error, visit)))
+        return True
+
+    async def _ask(self, request: ApiRequest) -> ApiResponse:
+        """Answer a request that other nodes have to be asked for."""
+        visit = self._visit(request)
+        try:
+            response = ApiResponse(200, _encode_json(await self._act(self._enter(visit), visit)))
+        except Exception as error:  # noqa: BLE001 - as above
+            response = self._describe(error, visit)
+        return self._leave(visit, response)
+
+    def _visit(self, request: ApiRequest) -> _Visit:
         path = strip_prefix(request.path, self._path_prefix)
-        target = find(path)
-        route = target.route.template if target else _UNKNOWN_PATH
-        response = await self._answer(request, path, target)
-        self._metrics.api_requests.labels(route=route, status=str(response.status)).inc()
-        self._metrics.api_request_seconds.labels(route=route).observe(time.perf_counter() - start)
+        return _Visit(request, path, find(path), time.perf_counter())
+
+    def _leave(self, visit: _Visit, response: ApiResponse) -> ApiResponse:
+        """Count the answer on its way out."""
+        self._metrics.of_route(visit.route, response.status).count(time.perf_counter() - visit.start)
         return response
 
-    async def _answer(self, request: ApiRequest, path: str, target: Target | None) -> ApiResponse:
-        try:
-            if target is None:
-                return _refuse(404, "No such path: the API has /apps/{id}/events, batch_events and users/{user_id}")
-            if request.method != target.route.method:
-                return _refuse_method(target.route)
-            app = self._authorize(request, path, target)
-            return ApiResponse(200, _encode_json(await self._act(app, target, request.body)))
-        except ApiError as error:
-            return _refuse(error.status, error.message, error.retry_after)
-        except Unavailable:
-            message = "The cluster cannot be reached at the moment: send the request again"
-            return _refuse(503, message, _RETRY_WHEN_UNAVAILABLE)
-        except Exception:  # a bug of ours that one request shows ends this request, not the node
-            log.exception("an API request failed", route=target.route.template if target else _UNKNOWN_PATH)
-            self._metrics.errors.labels("api").inc()
-            return _refuse(500, "The server failed to handle this request: its log says why")
+    def _describe(self, error: Exception, visit: _Visit) -> ApiResponse:
+        """An error as the answer that it becomes."""
+        match error:
+            case ApiError():
+                return _refuse(error)
+            case Unavailable():
+                return _refuse(_UNAVAILABLE)
+        log.error("an API request failed", route=visit.route, exc_info=error)
+        self._metrics.errors.labels("api").inc()
+        return _refuse(ApiError(500, "The server failed to handle this request: its log says why"))
 
     # -- who asks, and may they -----------------------------------------------------------------------------------
 
-    def _authorize(self, request: ApiRequest, path: str, target: Target) -> App:
-        """The app that signed a request for this path. Raises `ApiError` 401, 403 or 429."""
+    def _enter(self, visit: _Visit) -> App:
+        """The app that signed a request for this path. Raises `ApiError` 401 to 405, and 429."""
+        request, target = visit.request, visit.target
+        if target is None:
+            raise ApiError(404, "No such path: the API has /apps/{id}/events, batch_events and users/{user_id}")
+        if request.method != target.route.method:
+            raise WrongMethodError(target.route)
         app = self._find_app(request.query, target)
         if not app.enabled:
             raise ApiError(403, "The app is disabled: enable it in the server's configuration")
         now = self._clock()
         self._check_rate(app, now)
-        verify_request(request.method, path, request.query, request.body, app.secrets, now)
+        verify_request(request.method, visit.path, request.query, request.body, app.secrets, now)
         self._rates.take(app.id, app.api_requests_per_second, now)
         return app
 
@@ -117,58 +175,56 @@ class Api:
 
     # -- what is asked --------------------------------------------------------------------------------------------
 
-    async def _act(self, app: App, target: Target, body: bytes) -> Answer:
-        """Do what a route does. Raises `ApiError` 400 or 413, and `Unavailable`."""
-        match target.route:
-            case Route.EVENTS:
-                return await self._publish(app, decode_event(body, _limits_of(app)))
-            case Route.BATCH_EVENTS:
-                return await self._publish_batch(app, decode_batch(body, _limits_of(app)))
-            case Route.USER_EVENTS:
-                user_id = decode_user_id(target.user)
-                return await self._publish(app, decode_user_event(body, user_id, _limits_of(app)))
-            case Route.TERMINATE | Route.TERMINATE_BY_KEY:
-                await self._users.terminate_user(app, decode_user_id(target.user))
-                return {}
-            case Route.USER:
-                connections = await self._users.count_user(app, decode_user_id(target.user))
-                return {"online": connections > 0, "connections": connections}
-            case _:
-                assert_never(target.route)
+    async def _act(self, app: App, visit: _Visit) -> Answer:
+        """Do what a route does that asks other nodes. Raises `ApiError` 400, and `Unavailable`."""
+        assert visit.target is not None  # noqa: S101 - it was entered
+        user_id = decode_user_id(visit.target.user)
+        if visit.target.route is Route.USER:
+            connections = await self._users.count_user(app, user_id)
+            return {"online": connections > 0, "connections": connections}
+        await self._users.terminate_user(app, user_id)
+        return {}
 
-    async def _publish(self, app: App, event: ApiEvent) -> Answer:
-        await self._send([event], app)
-        return _describe(event)
+    def _publish(self, app: App, visit: _Visit, respond: Respond) -> None:
+        """Send the events of a request in one go: as a whole or not at all. Raises `ApiError` 400 or 413."""
+        assert visit.target is not None  # noqa: S101 - it was entered
+        events, answer = _read_events(visit.target, visit.request.body, _limits_of(app))
 
-    async def _publish_batch(self, app: App, events: Sequence[ApiEvent]) -> Answer:
-        await self._send(events, app)
-        if not any(event.info for event in events):
-            return {}
-        return {"batch": [{} for _ in events]}
+        def done(carried: bool) -> None:
+            response = ApiResponse(200, _encode_json(answer)) if carried else _refuse(_UNAVAILABLE)
+            respond(self._leave(visit, response))
 
-    async def _send(self, events: Sequence[ApiEvent], app: App) -> None:
-        """Send to users in one go, so that a batch is sent as a whole or refused as a whole."""
         for_users = [each for event in events for each in encode_for_users(event)]
         if for_users:
-            await self._users.send_to_users(app, for_users)
+            self._users.send_to_users(app, for_users, done)
+        else:
+            done(carried=True)
 
 
-def _describe(event: ApiEvent) -> Answer:
-    """The attributes that `info` asked for, of each channel. None applies to a user's channel (protocol.md 8.3)."""
-    return {"channels": {channel: {} for channel in event.channels}} if event.info else {}
+def _read_events(target: Target, body: bytes, limits: EventLimits) -> tuple[Sequence[ApiEvent], Answer]:
+    """The events of a request, and what is answered once they are sent. Raises `ApiError` 400 or 413.
+
+    No attribute that `info` can ask for applies to a user's channel (protocol.md 8.3).
+    """
+    if target.route is Route.BATCH_EVENTS:
+        events = decode_batch(body, limits)
+        return events, {"batch": [{} for _ in events]} if any(event.info for event in events) else {}
+    if target.route is Route.EVENTS:
+        event = decode_event(body, limits)
+    else:
+        event = decode_user_event(body, decode_user_id(target.user), limits)
+    return (event,), {"channels": {channel: {} for channel in event.channels}} if event.info else {}
 
 
 def _limits_of(app: App) -> EventLimits:
     return EventLimits(data=app.max_event_bytes)
 
 
-def _refuse(status: int, message: str, retry_after: float | None = None) -> ApiResponse:
-    body = _encode_json({"error": message.encode(errors="replace").decode()})
-    if retry_after is None:
-        return ApiResponse(status, body)
-    return ApiResponse(status, body, (("Retry-After", str(max(1, math.ceil(retry_after)))),))
-
-
-def _refuse_method(route: Route) -> ApiResponse:
-    response = _refuse(405, f"Wrong method: send {route.method} to {route.template}")
-    return ApiResponse(response.status, response.body, (("Allow", route.method),))
+def _refuse(error: ApiError) -> ApiResponse:
+    body = _encode_json({"error": error.message.encode(errors="replace").decode()})
+    headers: list[tuple[str, str]] = []
+    if error.retry_after is not None:
+        headers.append(("Retry-After", str(max(1, math.ceil(error.retry_after)))))
+    if isinstance(error, WrongMethodError):
+        headers.append(("Allow", error.allowed))
+    return ApiResponse(error.status, body, tuple(headers))

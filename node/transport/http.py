@@ -5,9 +5,11 @@ the peer to take the answer. Pipelined requests are answered one after the other
 Every error is `{"error": what to do}`; after one that is about the bytes themselves the connection closes.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -54,22 +56,20 @@ class KeepAlive:
 class HttpConversation:
     """The HTTP of one stream. `receive` its first request, then `answer_all` from there."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - a stream, the seam's API side, and what every transport has
+    def __init__(
         self,
         stream: trio.abc.Stream,
         api: ApiHandler,
         keep_alive: KeepAlive,
         settings: TransportSettings,
         metrics: Metrics,
-        reader: RequestReader | None = None,
     ) -> None:
-        """`reader`: if bytes were read already, it has them."""
         self._stream = stream
         self._api = api
         self._keep_alive = keep_alive
         self._settings = settings
         self._metrics = metrics
-        self._reader = reader or RequestReader(settings.http)
+        self._reader = RequestReader(settings.http)
 
     async def receive(self) -> Request | UpgradeRequest | None:
         """Return the next request, all of which must come within `request_timeout`.
@@ -80,7 +80,7 @@ class HttpConversation:
             with trio.fail_after(self._settings.request_timeout):
                 request = await self._read_request()
         except BadRequestError as error:
-            await self.refuse(error)
+            await self._refuse(error)
             return None
         except trio.TooSlowError:
             await self._refuse_slow_request()
@@ -90,14 +90,6 @@ class HttpConversation:
         if request is None:
             await drop(self._stream)
         return request
-
-    async def refuse(self, error: BadRequestError) -> None:
-        """Say what is wrong, and close. The client may be sending still."""
-        response = error_response(error.status, error.message, error.headers)
-        if await self._send(encode_response(response, keep_alive=False)):
-            await hang_up(self._stream, linger=self._settings.linger_timeout)
-        else:
-            await drop(self._stream)
 
     async def answer_all(self, request: Request | UpgradeRequest | None) -> UpgradeRequest | None:
         """Answer this request and those after it; return a request for a WebSocket, to be served by the caller.
@@ -152,28 +144,29 @@ class HttpConversation:
 
     async def _respond(self, request: Request) -> ApiResponse:
         if request.path.startswith(self._settings.websocket_prefix):
-            return error_response(
-                426, "This path is for WebSockets (RFC 6455). Ask for an upgrade.", (("Upgrade", "websocket"),)
-            )
+            return upgrade_required()
         with trio.move_on_after(self._settings.answer_timeout):
             return await self._ask_api(request)
-        return error_response(503, "This took too long. Try again later.", (("Retry-After", "1"),))
+        return too_slow()
 
     async def _ask_api(self, request: Request) -> ApiResponse:
         remote, _ = client_of(self._stream, request.headers, trust=self._settings.trust_forwarded)
         api_request = ApiRequest(request.method, request.path, request.query, request.body, request.headers, remote)
-        try:
-            return await self._api(api_request)
-        except Exception:  # noqa: BLE001 - the request ends here, the connection goes on
-            _log.exception("an API request failed", method=request.method)
-            self._metrics.errors.labels("api").inc()
-            return error_response(500, "The node failed at this request; its log says why. Try again later.")
+        return await ask_safely(self._api, api_request, self._metrics)
+
+    async def _refuse(self, error: BadRequestError) -> None:
+        """Say what is wrong, and close. The client may be sending still."""
+        response = error_response(error.status, error.message, error.headers)
+        if await self._send(encode_response(response, keep_alive=False)):
+            await hang_up(self._stream, linger=self._settings.linger_timeout)
+        else:
+            await drop(self._stream)
 
     async def _refuse_slow_request(self) -> None:
         if self._reader.idle:
             await drop(self._stream)
             return
-        await self.refuse(slow_request(self._settings.request_timeout))
+        await self._refuse(slow_request(self._settings.request_timeout))
 
     async def _send(self, data: bytes) -> bool:
         try:
@@ -184,9 +177,29 @@ class HttpConversation:
         return True
 
 
+async def ask_safely(api: ApiHandler, request: ApiRequest, metrics: Metrics) -> ApiResponse:
+    """The API's answer; a bug in it ends this request, and not the connection."""
+    try:
+        return await api(request)
+    except Exception:  # noqa: BLE001 - as above
+        _log.exception("an API request failed", method=request.method)
+        metrics.errors.labels("api").inc()
+        return error_response(500, "The node failed at this request; its log says why. Try again later.")
+
+
 def slow_request(timeout: float) -> BadRequestError:
     """What is wrong with a request that took longer than `timeout` seconds to arrive."""
     return BadRequestError(408, f"Send the whole request within {timeout:g} seconds.")
+
+
+def upgrade_required() -> ApiResponse:
+    """The answer to a plain request where only WebSockets are."""
+    return error_response(426, "This path is for WebSockets (RFC 6455). Ask for an upgrade.", (("Upgrade", "websocket"),))
+
+
+def too_slow() -> ApiResponse:
+    """The answer when the API took too long for one."""
+    return error_response(503, "This took too long. Try again later.", (("Retry-After", "1"),))
 
 
 def error_response(status: int, message: str, headers: Sequence[tuple[str, str]] = ()) -> ApiResponse:
@@ -196,19 +209,24 @@ def error_response(status: int, message: str, headers: Sequence[tuple[str, str]]
 
 def encode_response(response: ApiResponse, *, keep_alive: bool, with_body: bool = True) -> bytes:
     """The bytes of an HTTP/1.1 response. Without its body it keeps the Content-Length, as HEAD wants it."""
-    fields = {
-        "Content-Type": "application/json",
-        "Content-Length": str(len(response.body)),
-        "Connection": "keep-alive" if keep_alive else "close",
-        "Date": formatdate(usegmt=True),
-        **dict(response.headers),
-    }
-    lines = [f"HTTP/1.1 {response.status} {_phrase(response.status)}"]
-    lines += [f"{name}: {value}" for name, value in fields.items()]
-    head = "\r\n".join(lines) + "\r\n\r\n"
+    head = f"HTTP/1.1 {response.status} {_phrase(response.status)}\r\nContent-Length: {len(response.body)}\r\n"
+    head += _date(int(time.time()))
+    head += "Connection: keep-alive\r\n" if keep_alive else "Connection: close\r\n"
+    typed = False
+    for name, value in response.headers:
+        typed = typed or name == "Content-Type"
+        head += f"{name}: {value}\r\n"
+    head += "\r\n" if typed else "Content-Type: application/json\r\n\r\n"
     return head.encode("latin-1") + (response.body if with_body else b"")
 
 
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    """The Date header of all answers of this second."""
+    return f"Date: {formatdate(second, usegmt=True)}\r\n"
+
+
+@lru_cache(maxsize=64)
 def _phrase(status: int) -> str:
     try:
         return HTTPStatus(status).phrase

@@ -15,7 +15,7 @@ from node.metrics import Metrics
 from node.transport.http import HttpConversation, KeepAlive
 from node.transport.message import UpgradeRequest
 from node.transport.plain import PlainListener, PlainServer
-from node.transport.seam import Acceptor, ApiHandler, Upgrade
+from node.transport.seam import Acceptor, ApiHandler, ApiHandlerNowait, Upgrade
 from node.transport.settings import TransportSettings
 from node.transport.streams import client_of, drop, tune
 from node.transport.websocket import WebSocketTransport
@@ -26,12 +26,13 @@ _EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _BACK_OFF: Final = 0.1
 
 
-async def serve(  # noqa: PLR0913 - the seam's two sides, and what both need
+async def serve(  # noqa: PLR0913, PLR0917 - the seam's two sides, and what both need
     listeners: Sequence[trio.abc.Listener[Any]],
     acceptor: Acceptor,
     api: ApiHandler,
     settings: TransportSettings,
     metrics: Metrics,
+    api_nowait: ApiHandlerNowait | None = None,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -44,7 +45,7 @@ async def serve(  # noqa: PLR0913 - the seam's two sides, and what both need
     server = _Server(acceptor, api, settings, metrics)
     try:
         async with trio.open_nursery() as polling, trio.open_nursery() as connections:
-            plain = PlainServer(acceptor, api, server.keep_alive, settings, metrics, connections)
+            plain = PlainServer(acceptor, api, api_nowait, settings, metrics, polling)
             polling.start_soon(plain.run)
             async with trio.open_nursery() as accepting:
                 for listener in listeners:

@@ -1,39 +1,36 @@
-"""Plain TCP on Linux, without a task per connection: accepting, reading heads, and handing on.
+"""Plain TCP on Linux, without a task per connection: accepting, and what its connections share.
 
-A connection begins as a `_Newcomer`, which reads its first request. A WebSocket becomes a `PlainWebSocket` on the same
-poller; anything else is a backend's HTTP, rare and long-lived, and goes on as an `HttpConversation` in a task of its own.
+A connection begins as a `PlainHttp`; one that asks for a WebSocket becomes a `PlainWebSocket` on the same poller. Every
+socket belongs to exactly one of the two, and is closed by it.
 
-Rules for whoever edits this file: every socket here belongs to exactly one of the two, and is closed by it; what differs
-from listener.py is a bug, but for the speed.
+Rules for whoever edits this file: what differs from listener.py is a bug, but for the speed.
 """
 
 import errno
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 from typing import Any, Final
 
 import structlog
 import trio
 
 from node.metrics import Metrics
-from node.transport.head import RequestReader
-from node.transport.http import CONTINUE, HttpConversation, KeepAlive, slow_request
-from node.transport.message import BadRequestError, Request, UpgradeRequest
+from node.transport.http import ask_safely
+from node.transport.message import UpgradeRequest
+from node.transport.plain_http import PlainHttp
 from node.transport.plain_websocket import PlainWebSocket
 from node.transport.poller import Poller
-from node.transport.seam import Acceptor, ApiHandler, Upgrade
+from node.transport.seam import Acceptor, ApiHandler, ApiHandlerNowait, ApiRequest, Respond, Upgrade
 from node.transport.settings import TransportSettings
-from node.transport.streams import as_forwarded, describe_address, drop
+from node.transport.streams import as_forwarded, describe_address
 
 _log = structlog.get_logger(__name__)
 
 _ACCEPTS: Final = 64  # connections accepted at once, before anything else runs
 _BACK_OFF: Final = 0.1  # seconds without accepting when out of file descriptors
-_READ: Final = 16 * 1024
-_EXPIRE_INTERVAL: Final = 0.25  # seconds between two looks for newcomers whose time is over
+_DEADLINE_INTERVAL: Final = 0.25  # seconds between two looks at the deadlines of HTTP
 _EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _PASSING: Final = {errno.EAGAIN, errno.ECONNABORTED, errno.EINTR, errno.EPERM, errno.EPROTO}
 
@@ -82,24 +79,24 @@ class PlainServer:
         self,
         acceptor: Acceptor,
         api: ApiHandler,
-        keep_alive: KeepAlive,
+        api_nowait: ApiHandlerNowait | None,
         settings: TransportSettings,
         metrics: Metrics,
         nursery: trio.Nursery,
     ) -> None:
-        """HTTP conversations run in `nursery`."""
+        """API requests that need a task get one in `nursery`."""
         self._acceptor = acceptor
         self._api = api
-        self._keep_alive = keep_alive
-        self._settings = settings
+        self._api_nowait = api_nowait
         self._metrics = metrics
         self._nursery = nursery
         self._websockets: set[PlainWebSocket] = set()
-        self._newcomers: dict[_Newcomer, float] = {}  # and when each one's time is over, in that order
+        self._conversations: dict[PlainHttp, None] = {}
+        self._waiting = 0  # conversations that have not sent a whole request yet
         self._stopping = trio.Event()
         self._emptied = trio.Event()
+        self.settings = settings
         self.poller = Poller(metrics)
-        self.request_timeout = settings.request_timeout
 
     async def accept_all(self, listener: PlainListener) -> None:
         """Accept until the listener is closed."""
@@ -116,92 +113,98 @@ class PlainServer:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.poller.run)
-                nursery.start_soon(self._expire_newcomers)
+                nursery.start_soon(self._watch_deadlines)
                 await self._stopping.wait()
-                for newcomer in list(self._newcomers):
-                    newcomer.stop()
-                while self._websockets or self._newcomers:
+                for conversation in list(self._conversations):
+                    conversation.end_if_idle()
+                while self._websockets or self._conversations:
                     self._emptied = trio.Event()
                     await self._emptied.wait()
                 nursery.cancel_scope.cancel()
         finally:
-            for newcomer in list(self._newcomers):
-                newcomer.drop()
+            for conversation in list(self._conversations):
+                conversation.drop()
             for websocket in list(self._websockets):
                 websocket.drop()
             self.poller.close()
-
-    async def _expire_newcomers(self) -> None:
-        """One task for all of them: nothing of a newcomer is kept once it is something else."""
-        while True:
-            await trio.sleep(_EXPIRE_INTERVAL)
-            now = trio.current_time()
-            while self._newcomers and (first := next(iter(self._newcomers.items())))[1] <= now:
-                first[0].expire()
 
     def stop_when_empty(self) -> None:
         """Nothing more is accepted: end with the last connection."""
         self._stopping.set()
 
-    # -- for newcomers --------------------------------------------------------------------------------------------
+    async def _watch_deadlines(self) -> None:
+        """One task for all HTTP: backends are few, and others become WebSockets at once."""
+        while True:
+            await trio.sleep(_DEADLINE_INTERVAL)
+            now = trio.current_time()
+            for conversation in list(self._conversations):
+                if conversation.deadline <= now:
+                    conversation.expire()
 
     def welcome(self, sock: socket.socket, address: Any) -> None:
         """A connection was accepted."""
-        if len(self._newcomers) >= self._settings.max_waiting:
+        if self._waiting >= self.settings.max_waiting:
             sock.close()
             return
         sock.setblocking(False)
         with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._settings.user_timeout * 1000))
-        newcomer = _Newcomer(self, sock, address, RequestReader(self._settings.http))
-        self._newcomers[newcomer] = trio.current_time() + self._settings.request_timeout
-        self.poller.add(sock.fileno(), newcomer)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self.settings.user_timeout * 1000))
+        self._waiting += 1
+        conversation = PlainHttp(self, sock, address)
+        self._conversations[conversation] = None
+        self.poller.add(sock.fileno(), conversation)
 
-    def forget(self, newcomer: "_Newcomer") -> None:
-        """It is something else now, or gone. Its socket is not closed by this."""
-        self._newcomers.pop(newcomer, None)
-        self.poller.remove(newcomer.sock.fileno())
-        if not self._newcomers:
-            self._emptied.set()
+    # -- for conversations (plain_http.Server) --------------------------------------------------------------------
 
-    def open_websocket(self, sock: socket.socket, remote: str, request: UpgradeRequest) -> None:
-        """The connection becomes a WebSocket."""
+    @property
+    def ending(self) -> bool:
+        """See `plain_http.Server`."""
+        return self._stopping.is_set()
+
+    def describe(self, address: Any, headers: Mapping[str, str]) -> str:
+        """See `plain_http.Server`."""
+        remote = describe_address(address)
+        return as_forwarded(remote, headers, secure=False)[0] if self.settings.trust_forwarded else remote
+
+    def ask(self, request: ApiRequest, respond: Respond) -> None:
+        """See `plain_http.Server`."""
+        if self._api_nowait is None or not self._api_nowait(request, respond):
+            self._nursery.start_soon(self._ask, request, respond)
+
+    async def _ask(self, request: ApiRequest, respond: Respond) -> None:
+        with trio.move_on_after(self.settings.answer_timeout):
+            respond(await ask_safely(self._api, request, self._metrics))
+
+    def open_websocket(self, sock: socket.socket, address: Any, request: UpgradeRequest) -> None:
+        """See `plain_http.Server`."""
         headers = request.headers
-        websocket = PlainWebSocket(sock, self.poller, self._settings, self._metrics, self._websocket_ended)
+        remote, secure = describe_address(address), False
+        if self.settings.trust_forwarded:
+            remote, secure = as_forwarded(remote, headers, secure=secure)
+        websocket = PlainWebSocket(sock, self.poller, self.settings, self._metrics, self._websocket_ended)
         self._websockets.add(websocket)
         self.poller.add(sock.fileno(), websocket)
-        secure = False
-        if self._settings.trust_forwarded:
-            remote, secure = as_forwarded(remote, headers, secure=secure)
         upgrade = Upgrade(request.path, request.query, headers.get("origin"), remote, secure)
         websocket.open(request, upgrade, self._acceptor)
 
-    def converse(self, sock: socket.socket, reader: RequestReader, first: Request | BadRequestError) -> None:
-        """The connection goes on with HTTP in a task. `first`: its first request, or what is wrong with it."""
-        self._nursery.start_soon(self._converse, sock, reader, first)
+    def begun(self, _conversation: PlainHttp) -> None:
+        """See `plain_http.Server`."""
+        self._waiting -= 1
+
+    def ended(self, conversation: PlainHttp) -> None:
+        """See `plain_http.Server`."""
+        self._conversations.pop(conversation, None)
+        self._waiting -= not conversation.has_begun
+        self._look_around()
 
     def _websocket_ended(self, websocket: PlainWebSocket) -> None:
         self._websockets.discard(websocket)
-        if not self._websockets:
-            self._emptied.set()
+        self._look_around()
 
-    async def _converse(self, sock: socket.socket, reader: RequestReader, first: Request | BadRequestError) -> None:
-        stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-        conversation = HttpConversation(stream, self._api, self._keep_alive, self._settings, self._metrics, reader)
-        try:
-            if isinstance(first, BadRequestError):
-                await conversation.refuse(first)
-                return
-            upgrade = await conversation.answer_all(first)
-            if upgrade is not None:
-                remote = describe_address(stream.socket.getpeername())
-                self.open_websocket(socket.socket(fileno=stream.socket.detach()), remote, upgrade)
-        except Exception:  # noqa: BLE001 - the connection ends here, the server goes on
-            _log.exception("a connection failed")
-            self._metrics.errors.labels("connection").inc()
-        finally:
-            await drop(stream)
+    def _look_around(self) -> None:
+        if not self._websockets and not self._conversations:
+            self._emptied.set()
 
 
 class _Accepting:
@@ -239,70 +242,3 @@ class _Accepting:
     def _resume(self) -> None:
         if not self._listener.closed.is_set():
             self._server.poller.change(self._listener.fileno(), select.EPOLLIN)
-
-
-class _Newcomer:
-    """A connection that has not sent its first request yet."""
-
-    __slots__ = ("_address", "_reader", "_server", "_settled", "sock")
-
-    def __init__(self, server: PlainServer, sock: socket.socket, address: Any, reader: RequestReader) -> None:
-        self._server = server
-        self.sock = sock
-        self._address = address
-        self._reader = reader
-        self._settled = False
-
-    def ready(self, _events: int) -> None:
-        try:
-            data = self.sock.recv(_READ)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self.drop()
-            return
-        self._reader.feed(data)
-        try:
-            request = self._reader.next_request()
-        except BadRequestError as error:
-            self._hand_on(partial(self._server.converse, self.sock, self._reader, error))
-            return
-        match request:
-            case UpgradeRequest():
-                remote = describe_address(self._address)
-                self._hand_on(partial(self._server.open_websocket, self.sock, remote, request))
-            case Request():
-                self._hand_on(partial(self._server.converse, self.sock, self._reader, request))
-            case None if self._reader.take_continue():
-                with suppress(OSError):
-                    self.sock.send(CONTINUE)
-
-    def fail(self) -> None:
-        self.drop()
-
-    def drop(self) -> None:
-        """Close it without a word."""
-        if not self._settled:
-            self._hand_on(self.sock.close)
-
-    def stop(self) -> None:
-        """The node stops: it may end its request, if it has begun one."""
-        if self._reader.idle:
-            self.drop()
-
-    def expire(self) -> None:
-        """Its time is over: a conversation says so, if there is anything to answer to."""
-        if self._settled:
-            return
-        if self._reader.idle:
-            self.drop()
-        else:
-            error = slow_request(self._server.request_timeout)
-            self._hand_on(partial(self._server.converse, self.sock, self._reader, error))
-
-    def _hand_on(self, to: Callable[[], None]) -> None:
-        self._settled = True
-        self._server.forget(self)
-        to()

@@ -96,3 +96,9 @@ class ApiResponse:
 
 
 ApiHandler = Callable[[ApiRequest], Awaitable[ApiResponse]]
+
+Respond = Callable[[ApiResponse], None]
+"""Takes the answer to a request, once. Does not wait."""
+
+ApiHandlerNowait = Callable[[ApiRequest, Respond], bool]
+"""Answers without a task, at once or later, and raises nothing. False: it did nothing, as this request needs one."""

@@ -21,7 +21,7 @@ from node.metrics import Metrics
 from node.protocol.frames import PING, encode_event
 from node.protocol.signatures import sign, user_string
 from node.transport.seam import Upgrade
-from node.users import UserEvent
+from node.users import Unavailable, UserEvent
 from tests.unit.protocol.wire import KEY, SECRET, read_message
 
 APP = App(id="1001", key=KEY, secrets=(SECRET,))
@@ -263,7 +263,16 @@ class Node:
     async def send(self, user: str, name: str, *, app: App = APP, but_for: str | None = None) -> None:
         """Publish an event to a user, as the API does."""
         frame = encode_event(name, f"#server-to-user-{user}", "{}")
-        await self.hub.users.send_to_users(app, [UserEvent(user, frame, but_for)])
+        sent, results = trio.Event(), []
+
+        def done(carried: bool) -> None:
+            results.append(carried)
+            sent.set()
+
+        self.hub.users.send_to_users(app, [UserEvent(user, frame, but_for)], done)
+        await sent.wait()
+        if not results[0]:
+            raise Unavailable
 
     def leftovers(self) -> dict[str, object]:
         """What is held although no connection is left and every linger has ended; empty if all is well."""

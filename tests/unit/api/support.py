@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +14,7 @@ from node.apps import App, Apps
 from node.metrics import Metrics
 from node.protocol.signatures import sign
 from node.transport.seam import ApiRequest, ApiResponse
-from node.users import UserEvent
+from node.users import Unavailable, UserEvent
 
 NOW = 1_700_000_000.0
 APP = App(id="1001", key="shop-key", secrets=("new-secret", "secret"))
@@ -42,9 +42,13 @@ class RecordedUsers:
     connections: int = 0
     failure: Exception | None = None
 
-    async def send_to_users(self, app: App, events: Sequence[UserEvent]) -> None:
+    def send_to_users(self, app: App, events: Sequence[UserEvent], done: Callable[[bool], None]) -> None:
         """Note the events."""
+        if isinstance(self.failure, Unavailable):
+            done(False)
+            return
         self._note("send", app.id, *events)
+        done(True)
 
     async def terminate_user(self, app: App, user_id: str) -> int:
         """Note the user."""
