@@ -22,6 +22,10 @@ class Figure:
     unit: str
     better: Better = Better.HIGHER
     detail: Mapping[str, float] = field(default_factory=dict)
+    series: str = ""
+    """The curve that it is a point of, if any."""
+    at: float = 0.0
+    """Where on the curve."""
 
 
 @dataclass(frozen=True, slots=True)

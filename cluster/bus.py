@@ -63,8 +63,20 @@ class Bus(Protocol):
         `done(False)`: the bus is away, or went away before it confirmed.
         """
 
-    async def flush(self) -> None:
-        """`when_flushed`, for those who can wait; raises `BusAwayError`."""
-
     async def run(self, watcher: Watcher, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the attachment up until cancelled. `started` when the first connection stands."""
+
+
+async def flush(bus: Bus) -> None:
+    """`Bus.when_flushed`, for those who can wait; raises `BusAwayError`."""
+    flushed = trio.Event()
+    results: list[bool] = []
+
+    def done(confirmed: bool) -> None:
+        results.append(confirmed)
+        flushed.set()
+
+    bus.when_flushed(done)
+    await flushed.wait()
+    if not results[0]:
+        raise BusAwayError("the bus is away, or went away before it confirmed")

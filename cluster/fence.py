@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from cluster.bus import BusAwayError
+from cluster.bus import BusAwayError, flush
 from cluster.envelope import Ping
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Fence:
 
         with trio.move_on_after(self._core.settings.fence_timeout) as scope:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(heed, self._core.bus.flush)
+                nursery.start_soon(heed, partial(flush, self._core.bus))
                 for server, peers in servers.items():
                     nursery.start_soon(heed, partial(self._cross, server, peers))
         if away or self._interrupted:

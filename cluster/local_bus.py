@@ -90,10 +90,6 @@ class LocalBus:
         """See `Bus.when_flushed`; everything has arrived already."""
         done(True)
 
-    async def flush(self) -> None:
-        """See `Bus.flush`; everything has arrived already."""
-        await trio.lowlevel.checkpoint()
-
     async def run(self, watcher: Watcher, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Bus.run`; every interest ends with it, as if the process had died."""
         try:

@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 import trio
 
-from cluster.bus import Bus, BusAwayError
+from cluster.bus import Bus, BusAwayError, flush
 from cluster.confirmations import Confirmations
 from cluster.core import ClusterSettings, Core, NoStats, Stats
 from cluster.directory import Edge
@@ -191,7 +191,7 @@ class Member:
         self._leaving = True  # a heartbeat that said otherwise would be a return
         self._core.try_send(self._core.subjects.nodes, self._heartbeat())
         with contextlib.suppress(BusAwayError):
-            await self._core.bus.flush()
+            await flush(self._core.bus)
 
     async def _tick(self) -> None:
         while True:

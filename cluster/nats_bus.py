@@ -119,19 +119,6 @@ class NatsBus:
             self._wake.set()
         self._next.waiters.append(done)
 
-    async def flush(self) -> None:
-        """See `Bus.flush`."""
-        flushed, results = trio.Event(), []
-
-        def done(confirmed: bool) -> None:
-            results.append(confirmed)
-            flushed.set()
-
-        self.when_flushed(done)
-        await flushed.wait()
-        if not results[0]:
-            raise BusAwayError("NATS is away, or went away before it confirmed")
-
     async def run(self, watcher: Watcher, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Bus.run`."""
         async with trio_asyncio.open_loop(), trio.open_nursery() as nursery:

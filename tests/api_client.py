@@ -7,7 +7,7 @@ import hashlib
 import json
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -81,5 +81,3 @@ class ApiClient:
 def _succeeded(response: Response) -> Any:
     assert response.status == 200, (response.status, response.body)
     return json.loads(response.body)
-
-

@@ -15,6 +15,8 @@ class Scenario:
     about: str
     nodes: int
     run: Callable[[Stage], Iterator[Figure]]
+    limits: str = ""
+    """What limits the figures, for the report."""
     compared: bool = True
     """Whether servers other than Usher take part."""
 

@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from tests.client import Client, connect
-from tests.integration.support import APP, all_of, api, eventually, ready, signed_in, status, total
+from tests.integration.support import APP, all_of, api, eventually, ready, signed_in, total
 from tests.processes import NatsServer, Node, Processes
 
 OFFLINE_WITHIN = 3.0
@@ -228,6 +228,29 @@ async def _reach_everybody(nodes: Sequence[Node], clients: dict[str, Client]) ->
     for client in clients.values():
         await client.until(lambda client=client: len(client.events) >= len(nodes))
         assert [told.event for told in client.events] == [node.name for node in nodes]
+
+
+async def test_nobody_is_told_anything_when_nodes_move_to_another_nats_server(processes: Processes) -> None:
+    """Sockets stay, users stay online, and everybody can be reached again."""
+    servers = processes.start_nats_cluster(2)
+    nodes = [*processes.start_nodes(2, servers[0], wait=False), *processes.start_nodes(1, servers[1], wait=False)]
+    await ready(*nodes)
+    staying = names("staying", 9)
+    async with trio.open_nursery() as nursery:
+        stayers = [c for i, n in enumerate(nodes) for c in await signed_in(nursery, n, staying[3 * i : 3 * i + 3])]
+        watchers = [c for n in nodes for c in await signed_in(nursery, n, [f"watcher of {n.name}"], [*staying, SENTINEL])]
+        servers[0].kill()
+        await eventually(
+            lambda: [total(node, "usher_bus_reconnects_total") for node in nodes] == [1, 1, 0], "two nodes have moved"
+        )
+        await hear_out(nursery, nodes[0], watchers)
+        for node in nodes:
+            assert await counted(node, *staying) == dict.fromkeys(staying, 1)
+        await _reach_everybody(nodes, dict(zip(staying, stayers, strict=True)))
+        for watcher in watchers:
+            assert {user: watcher.changes_of(user) for user in staying} == dict.fromkeys(staying, [True])
+        assert [client.ended for client in (*stayers, *watchers)] == [[]] * 12
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_sign_in_fails_so_that_the_client_retries_when_nats_is_away_for_long(processes: Processes) -> None:

@@ -14,6 +14,8 @@ from tests.integration.nats_wire import Identity, credentials_text
 from tests.integration.support import api, eventually, signed_in, status, total
 from tests.processes import NatsServer, Node, Processes
 
+UNLIMITED = dict.fromkeys(("subs", "conn", "leaf", "imports", "exports", "data", "payload"), -1)
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
@@ -64,11 +66,10 @@ def credentials(directory: Path) -> Way:
     usurper = Identity(nkeys.PREFIX_BYTE_ACCOUNT)
     for name, issuer in (("known", account), ("stranger", usurper)):
         user = Identity(nkeys.PREFIX_BYTE_USER)
-        (directory / name).write_text(credentials_text(user, issuer.vouch_for(user, "user")))
-    limits = {"limits": dict.fromkeys(("subs", "conn", "leaf", "imports", "exports", "data", "payload"), -1)}
+        (directory / name).write_text(credentials_text(user, issuer.vouch_for(user, "user", UNLIMITED)))
     return Way(
         f"operator: {operator.vouch_for(operator, 'operator')}\nresolver: MEMORY\n"
-        f"resolver_preload: {{ {account.public}: {operator.vouch_for(account, 'account', limits)} }}",
+        f"resolver_preload: {{ {account.public}: {operator.vouch_for(account, 'account', {'limits': UNLIMITED})} }}",
         {"USHER_NATS__CREDENTIALS": str(directory / "known")},
         {"USHER_NATS__CREDENTIALS": str(directory / "stranger")},
     )
@@ -98,10 +99,15 @@ def _tls_env(directory: Path, name: str) -> dict[str, str]:
     return {f"USHER_NATS__TLS__{key}": path for key, path in files.items()}
 
 
+def configure(path: Path, config: str) -> None:
+    """Write a nats-server's file; a running one reloads it on SIGHUP if it finds its name in there."""
+    path.write_text(f"server_name: nats\n{config}\n")
+
+
 def start_nats(processes: Processes, config: str) -> tuple[NatsServer, Path]:
     """Start a nats-server with a configuration file."""
     path = processes.directory / "nats.conf"
-    path.write_text(config)
+    configure(path, config)
     server = NatsServer("nats", processes.directory, arguments=("--config", str(path)))
     processes.start(server)
     server.wait_ready()
@@ -144,7 +150,7 @@ async def test_a_node_gets_in_when_nats_begins_to_believe_it(processes: Processe
     env = {"USHER_NATS__USER": "usher", "USHER_NATS__PASSWORD": "new"}
     one, other = processes.start_nodes(2, nats, env=env, wait=False)
     await eventually(lambda: '"NATS"' in one.log.read() and '"NATS"' in other.log.read(), "both were refused")
-    path.write_text("authorization { user: usher, password: new }")
+    configure(path, "authorization { user: usher, password: new }")
     nats.send_signal(signal.SIGHUP)
     await eventually(lambda: status(one) == status(other) == 200, "both are in")
     await hear_each_other(one, other)
@@ -156,10 +162,10 @@ async def test_a_node_returns_when_nats_ceased_to_believe_it_for_a_while(process
     nats, path = start_nats(processes, "authorization { user: usher, password: one }")
     env = {"USHER_NATS__USER": "usher", "USHER_NATS__PASSWORD": "one", "USHER_NATS__READY_GRACE": "0"}
     nodes = processes.start_nodes(2, nats, env=env)
-    path.write_text("authorization { user: usher, password: two }")
+    configure(path, "authorization { user: usher, password: two }")
     nats.send_signal(signal.SIGHUP)
     await eventually(lambda: all(status(node) == 503 for node in nodes), "both are out")
-    path.write_text("authorization { user: usher, password: one }")
+    configure(path, "authorization { user: usher, password: one }")
     nats.send_signal(signal.SIGHUP)
     await eventually(lambda: all(status(node) == 200 for node in nodes), "both are in again")
     await hear_each_other(*nodes)

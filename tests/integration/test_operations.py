@@ -140,6 +140,15 @@ async def test_a_node_starts_before_nats_and_is_ready_after_it(processes: Proces
     await ready(nats, node)
 
 
+async def test_a_node_stops_when_it_is_told_to_while_it_waits_for_nats(processes: Processes) -> None:
+    """It has no clients yet, so it is gone at once."""
+    nats = processes.start_nats()
+    nats.kill()
+    (node,) = processes.start_nodes(1, nats, wait=False)
+    await eventually(lambda: status(node) == 503, "the node waits for NATS")
+    assert await trio.to_thread.run_sync(node.stop) == 0
+
+
 def test_a_node_refuses_to_join_when_its_number_of_shards_differs(tmp_path: Path) -> None:
     """Two that count differently would misunderstand each other for ever."""
     with Processes(tmp_path, APPS) as processes:

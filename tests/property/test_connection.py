@@ -301,14 +301,14 @@ class World:
         self.was_faulty = True
         node = self.node(number)
         if not away:
-            node.bus.quick = trio.Event()
+            node.bus.quick = False
         elif node.bus.connected:
             node.lose_bus()
 
     def mend(self) -> None:
         """All is well again."""
         for node in self.nodes:
-            node.bus.quick.set()
+            node.bus.catch_up()
             if not node.bus.connected:
                 node.find_bus()
 

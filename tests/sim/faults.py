@@ -127,6 +127,8 @@ async def move(world: World, latest: float) -> None:
     if node.alive:
         node.bus.join(world.random.choice(world.network.servers))
         world.note(f"{node.name} is back on {node.bus.server}")
+        for session in node.open_sessions[: world.random.randint(0, 3)]:  # a second tab, just now
+            world.sign_in(node, session.app, session.user, session.watchlist)
     trouble.end = trio.current_time()
 
 

@@ -10,7 +10,7 @@ comes from the `random` that is given, so that a run can be replayed.
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 
 import trio
@@ -249,12 +249,6 @@ class Server:
         client.down.send(lambda: client.bus.receive(number, message), lossy=True)
 
 
-@dataclass(eq=False, slots=True)
-class _Flush:
-    done: trio.Event = field(default_factory=trio.Event)
-    confirmed: bool = False
-
-
 class SimBus:
     """One node's attachment; implements `cluster.bus.Bus`."""
 
@@ -268,7 +262,8 @@ class SimBus:
         self._watcher: Watcher | None = None
         self._handlers: dict[int, tuple[str, Handler]] = {}
         self._numbers = 0
-        self._flushes: set[_Flush] = set()
+        self._flushes: dict[int, Callable[[bool], None]] = {}
+        self._flushed = 0
 
     @property
     def connected(self) -> bool:
@@ -310,24 +305,20 @@ class SimBus:
         if entry is not None and (connection := self._connection) is not None:
             connection.up.send(lambda: connection.server.unsubscribe(connection, number, entry[0]))
 
-    async def flush(self) -> None:
-        """See `Bus.flush`."""
+    def when_flushed(self, done: Callable[[bool], None]) -> None:
+        """See `Bus.when_flushed`."""
         if (connection := self._connection) is None:
-            raise BusAwayError("away")
-        flush = _Flush()
-        self._flushes.add(flush)
+            done(False)
+            return
+        self._flushed += 1
+        number = self._flushed
+        self._flushes[number] = done
 
         def confirm() -> None:
-            flush.confirmed = True
-            flush.done.set()
+            if (waiting := self._flushes.pop(number, None)) is not None:
+                waiting(True)
 
         connection.up.send(lambda: connection.down.send(confirm))
-        try:
-            await flush.done.wait()
-        finally:
-            self._flushes.discard(flush)
-        if not flush.confirmed:
-            raise BusAwayError("lost before it was confirmed")
 
     async def run(self, watcher: Watcher, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Bus.run`; when it is cancelled the process has died."""
@@ -375,8 +366,9 @@ class SimBus:
         self._connection = None
         connection.down.close()
         connection.up.send(lambda: connection.server.forget(connection))
-        for flush in self._flushes:
-            flush.done.set()
+        waiting, self._flushes = self._flushes, {}
+        for done in waiting.values():
+            done(False)
         return True
 
     def receive(self, number: int, message: Message) -> None:

@@ -117,8 +117,8 @@ class Hub(Protocol):
     def sign_out(self, session: Session) -> None:
         """A client closes its connection."""
 
-    async def send(self, app: str, user: str, frame: bytes) -> None:
-        """Publish an event to a user. Raises `BusAwayError`."""
+    def send(self, app: str, user: str, frame: bytes, done: Callable[[bool], None]) -> None:
+        """Publish an event to a user; `done(True)` if it is under way."""
 
     async def terminate_user(self, app: str, user: str) -> int:
         """Close all connections of a user; how many. Raises `BusAwayError`."""
@@ -184,10 +184,15 @@ class ModelHub:
 
     # -- what backends do -----------------------------------------------------------------------------------------
 
-    async def send(self, app: str, user: str, frame: bytes) -> None:
+    def send(self, app: str, user: str, frame: bytes, done: Callable[[bool], None]) -> None:
         """See `Hub`."""
-        await self._member.send_events([UserEvent(app, user, frame)])
-        self.receive_event(app, user, frame, None)
+
+        def deliver(carried: bool) -> None:
+            if carried:
+                self.receive_event(app, user, frame, None)
+            done(carried)
+
+        self._member.send_events([UserEvent(app, user, frame)], deliver)
 
     async def terminate_user(self, app: str, user: str) -> int:
         """See `Hub`."""

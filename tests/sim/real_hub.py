@@ -1,6 +1,7 @@
 """The real hub in a simulated node: clients are transports without sockets, which read what they are offered."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from cluster import BusAwayError, Listener, Member
@@ -93,13 +94,10 @@ class RealHub:
         session.end()
         self._receivers.pop(session).closed()
 
-    async def send(self, app: str, user: str, frame: bytes) -> None:
+    def send(self, app: str, user: str, frame: bytes, done: Callable[[bool], None]) -> None:
         """See `tests.sim.nodes.Hub`."""
         encoded = encode_event("news", server_to_user_channel(user), frame.decode())
-        try:
-            await self._hub.users.send_to_users(APPS[app], [UserEvent(user, encoded)])
-        except Unavailable as error:
-            raise BusAwayError(str(error)) from error
+        self._hub.users.send_to_users(APPS[app], [UserEvent(user, encoded)], done)
 
     async def terminate_user(self, app: str, user: str) -> int:
         """See `tests.sim.nodes.Hub`."""

@@ -82,6 +82,7 @@ class _Scenario:
     def __init__(self, random: Random, profile: str, make_hub: Callable[[], Hub]) -> None:
         self.profile = profile
         self.random = random
+        self._meeting = random.choice((0.1, 0.1, 0.6))
         settings = ClusterSettings(
             shards=random.choice((1, 2, 8)),
             presence_linger=random.choice((0.0, 0.2, 1.0)),
@@ -132,7 +133,7 @@ class _Scenario:
         dice = random.random()
         if dice < 0.03:
             nursery.start_soon(world.terminate, random.choice(world.serving), random.choice(_APPS), random.choice(_USERS))
-        elif dice < 0.15:
+        elif dice < self._meeting:
             self._meet()
         elif open_now and dice < 0.5 + len(open_now) / 40:
             world.sign_out(*random.choice(open_now))

@@ -119,18 +119,15 @@ class World:
     def _on_confirmed(self, session: Session) -> None:
         online = " ".join(user for user, is_online in session.view.items() if is_online)
         self.note(f"{session} is signed in, online: {online or '-'}")
-        if self.random.random() < 0.6 and self._nursery is not None:
-            self._nursery.start_soon(self._send, self.random.choice(self.serving), session)
+        if self.random.random() < 0.6:
+            self._send(self.random.choice(self.serving), session)
 
-    async def _send(self, sender: SimNode, session: Session) -> None:
+    def _send(self, sender: SimNode, session: Session) -> None:
         self._frames += 1
         frame, at = b"event %d" % self._frames, trio.current_time()
         self.note(f"{sender.name} sends {frame.decode()} to {session}")
-        try:
-            await sender.hub.send(session.app, session.user, frame)
-        except BusAwayError:
-            return
-        self._events.append(_Event(session, frame, sender, at))
+        event = _Event(session, frame, sender, at)
+        sender.hub.send(session.app, session.user, frame, lambda carried: self._events.append(event) if carried else None)
 
     async def terminate(self, node: SimNode, app: str, user: str) -> None:
         """A backend terminates a user."""

@@ -6,7 +6,7 @@ reading is strict where clients are: `data` must have the form that the protocol
 """
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,6 +23,7 @@ from node.protocol.signatures import sign, user_string
 from node.transport.seam import Upgrade
 from node.users import Unavailable, UserEvent
 from tests.unit.protocol.wire import KEY, SECRET, read_message
+from tests.waiting import carried
 
 APP = App(id="1001", key=KEY, secrets=(SECRET,))
 OTHER_APP = App(id="1002", key="other-key", secrets=("other-secret",))
@@ -200,19 +201,29 @@ class FaultyBus(LocalBus):
 
     def __init__(self, broker: Broker | None = None) -> None:
         super().__init__(broker)
-        self.quick = trio.Event()
-        self.quick.set()
+        self.quick = True
+        self._slow: list[Callable[[bool], None]] = []
 
     def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
         """See `Bus.publish`."""
         self._check()
         super().publish(subject, payload, reply)
 
-    async def flush(self) -> None:
-        """See `Bus.flush`."""
-        self._check()
-        await self.quick.wait()
-        await super().flush()
+    def when_flushed(self, done: Callable[[bool], None]) -> None:
+        """See `Bus.when_flushed`."""
+        if not self.connected:
+            done(False)
+        elif self.quick:
+            done(True)
+        else:
+            self._slow.append(done)
+
+    def catch_up(self) -> None:
+        """Confirm at once from now on, and what waits."""
+        self.quick = True
+        waiting, self._slow = self._slow, []
+        for done in waiting:
+            done(True)
 
     def _check(self) -> None:
         if not self.connected:
@@ -263,15 +274,8 @@ class Node:
     async def send(self, user: str, name: str, *, app: App = APP, but_for: str | None = None) -> None:
         """Publish an event to a user, as the API does."""
         frame = encode_event(name, f"#server-to-user-{user}", "{}")
-        sent, results = trio.Event(), []
-
-        def done(carried: bool) -> None:
-            results.append(carried)
-            sent.set()
-
-        self.hub.users.send_to_users(app, [UserEvent(user, frame, but_for)], done)
-        await sent.wait()
-        if not results[0]:
+        events = [UserEvent(user, frame, but_for)]
+        if not await carried(lambda done: self.hub.users.send_to_users(app, events, done)):
             raise Unavailable
 
     def leftovers(self) -> dict[str, object]:

@@ -1,0 +1,72 @@
+"""Wrong versions of the cluster, each without one thing that makes it right. The simulation must find every one of them.
+
+A mutant is a context manager; `CAUGHT_BY` says in which profile, and by which complaint, it shows itself.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+from cluster.directory import Directory
+from cluster.fence import Fence
+from cluster.holders import Holders
+from cluster.membership import Membership
+from cluster.presence import Presence
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """What is replaced by what, and how that shows."""
+
+    owner: type
+    name: str
+    replacement: Callable[..., Any]
+    profile: str
+    complaint: str
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Run with the mutant."""
+        with patch.object(self.owner, self.name, self.replacement):
+            yield
+
+
+def _pass_at_once(_fence: Fence, passed: Callable[[], None]) -> None:
+    passed()
+
+
+async def _do_not_cross(_fence: Fence, _server: str, _peers: list[str]) -> None:
+    """Take the own server's confirmation for everybody's."""
+
+
+def _ask_before_interest(presence: Presence, shard: str) -> None:
+    """`Presence.watch` in the wrong order."""
+    if presence._interests.acquire(shard):
+        presence._directory.watch(shard)
+        presence.send_asks()
+        handler = presence._core.receiver(presence._on_change)
+        presence._numbers[shard] = presence._core.bus.subscribe(presence._core.subjects.changes(shard), handler)
+
+
+def _never_miss(_directory: Directory, _peer: str, _numbers: object) -> list[str]:
+    return []
+
+
+def _nothing(*_arguments: object) -> None:
+    pass
+
+
+def _no_strikes(membership: Membership, node: str, now: float) -> list[Any]:
+    return [membership._lose(node, now, "no responders")] if node in membership.peers else []
+
+
+MUTANTS = {
+    "no fence": Mutant(Fence, "wait", _pass_at_once, "calm", "never received"),
+    "a fence that asks the own server only": Mutant(Fence, "_cross", _do_not_cross, "calm", "never received"),
+    "snapshot first, then interest": Mutant(Presence, "watch", _ask_before_interest, "calm", "repaired"),
+    "numbers in heartbeats not looked at": Mutant(Directory, "receive_numbers", _never_miss, "loss", "believes"),
+    "interests taken for known after a reconnect": Mutant(Holders, "bus_down", _nothing, "move", "never received"),
+    "holders not introduced again": Mutant(Holders, "reintroduce", _nothing, "cut", "counts"),
+}
