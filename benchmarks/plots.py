@@ -19,8 +19,10 @@ def draw(result: Result, directory: Path) -> list[str]:
         return []
     names = []
     if series := _series(result):
-        names += [_save(_curves(unit, lines, result.servers), directory, f"{result.scenario}-{number}.svg")
-                  for number, (unit, lines) in enumerate(series.items(), 1)]
+        names += [
+            _save(_curves(unit, lines, result.servers), directory, f"{result.scenario}-{number}.svg")
+            for number, (unit, lines) in enumerate(series.items(), 1)
+        ]
     elif len(result.servers) > 1 and (rows := [row for row in result.rows if row.ratio(*result.servers[:2])]):
         names.append(_save(_ratios(rows, result.servers), directory, f"{result.scenario}.svg"))
     return names

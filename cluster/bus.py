@@ -37,6 +37,10 @@ class Bus(Protocol):
     """One node's attachment to the bus."""
 
     @property
+    def alone(self) -> bool:
+        """Whether nobody else can ever be on this bus, so that nothing needs to be said."""
+
+    @property
     def connected(self) -> bool:
         """Whether messages can be carried now."""
 

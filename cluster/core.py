@@ -102,6 +102,8 @@ class Core:
 
     def send(self, subject: str, message: Message, reply: str = "") -> None:
         """Publish; raises `BusAwayError`."""
+        if self.bus.alone and not reply:
+            return
         self.bus.publish(subject, encode(message), reply)
         self.stats.message("out", message.KIND)
 

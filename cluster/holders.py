@@ -8,7 +8,7 @@ and nodes that do not hold the user hear nothing.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
@@ -44,7 +44,7 @@ class _Held:
     fenced: bool = False
     announced: bool = False
     left_at: float = 0.0
-    others: set[str] = field(default_factory=set)
+    others: frozenset[str] = frozenset()  # the other holders; for nearly every user there are none, and a set costs
 
 
 class Holders:
@@ -70,7 +70,8 @@ class Holders:
         """One more connection of the user: interest is taken, nothing is said yet."""
         if self._interests.acquire((app, user)):
             subject = self._core.subjects.user(app, user)
-            self._held[app, user] = _Held(self._core.bus.subscribe(subject, self._receive))
+            number = self._core.bus.subscribe(subject, self._receive)
+            self._held[app, user] = _Held(number, fenced=self._core.bus.alone)
 
     def interest(self, app: str, user: str) -> int | None:
         """The number of the interest in a user, another one each time it is taken anew; None if the user is not held."""
@@ -112,7 +113,7 @@ class Holders:
     def peer_down(self, peer: str) -> None:
         """A peer is gone: nobody waits for its answers. If it comes back, it is met again, and all are introduced."""
         for held in self._held.values():
-            held.others.discard(peer)
+            held.others -= {peer}
 
     def release(self, app: str, user: str, linger: float) -> None:
         """One connection less; after the last, the user goes down once `linger` seconds have passed without another."""
@@ -197,9 +198,9 @@ class Holders:
         if held is None:
             return
         if not holding.held:
-            held.others.discard(holding.node)
+            held.others -= {holding.node}
             return
-        held.others.add(holding.node)
+        held.others |= {holding.node}
         if holding.echo and held.announced:
             echo = Holding(self._core.me, holding.app, holding.user, held=True)
             self._core.try_send(self._core.subjects.node(holding.node), echo)

@@ -66,6 +66,7 @@ class LocalBus:
     max_payload = 1 << 20
 
     def __init__(self, broker: Broker | None = None) -> None:
+        self.alone = broker is None
         self._broker = broker or Broker()
         self._subjects: dict[int, str] = {}
         self._numbers = count(1)

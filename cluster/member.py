@@ -81,6 +81,8 @@ class Member:
         self._has_probes = trio.Event()
         self._mismatch: set[str] = set()
         self._up = trio.Event()
+        self.bus_ups = 0
+        """How often the bus came up; the first time counts."""
 
     # -- what a node may ask --------------------------------------------------------------------------------------
 
@@ -238,6 +240,7 @@ class Member:
 
     def bus_up(self) -> None:
         """See `cluster.bus.Watcher`: what peers said meanwhile was not heard, so ask them all."""
+        self.bus_ups += 1
         self._membership.bus_up(trio.current_time())
         self._core.try_send(self._core.subjects.nodes, self._heartbeat(hello=True))
         for peer in self._membership.peers:

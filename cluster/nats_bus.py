@@ -21,6 +21,8 @@ from cluster.nats_client import NO_RESPONDERS, SlimClient
 
 log = structlog.get_logger(__name__)
 
+_COMPLAINTS = 50  # kinds of trouble that are logged for one outage
+
 
 @dataclass(frozen=True, slots=True)
 class NatsSettings:
@@ -57,6 +59,8 @@ class _Confirmation:
 class NatsBus:
     """One node's attachment to NATS; see `Bus` for the contract."""
 
+    alone = False
+
     def __init__(self, settings: NatsSettings) -> None:
         self._settings = settings
         self._client: SlimClient | None = None
@@ -69,7 +73,7 @@ class NatsBus:
         self._next: _Confirmation | None = None  # what flushes of this pump turn wait for
         self._outstanding: set[_Confirmation] = set()
         self._closed = trio.Event()
-        self._complained = ""
+        self._complaints: set[str] = set()  # logged since the bus was up last
 
     # -- what the cluster calls -----------------------------------------------------------------------------------
 
@@ -161,7 +165,7 @@ class NatsBus:
             self._closed = trio.Event()
             self._client = client = SlimClient(self._on_message)
             try:
-                await trio_asyncio.aio_as_trio(client.connect)(**self._options(watcher))
+                await trio_asyncio.aio_as_trio(client.attach)(self._options(watcher))
                 self._up(watcher)
                 started.set()
                 await self._closed.wait()
@@ -218,7 +222,7 @@ class NatsBus:
         commands = [f"SUB {subject} {number}\r\n" for number, (subject, _) in self._handlers.items()]
         self._client.write("".join(commands).encode())
         self._connected = True
-        self._complained = ""
+        self._complaints.clear()
         log.info("connected to NATS", server=self._client.server_id)
         watcher.bus_up()
 
@@ -237,10 +241,10 @@ class NatsBus:
         watcher.bus_down()
 
     def _complain(self, error: Exception) -> None:
-        """One line per kind of trouble, not one per attempt."""
+        """One line per kind of trouble, not one per attempt, and a bound to the kinds."""
         text = f"{type(error).__name__}: {error}"
-        if text != self._complained:
-            self._complained = text
+        if text not in self._complaints and len(self._complaints) < _COMPLAINTS:
+            self._complaints.add(text)
             log.warning("NATS", error=text)
 
     # -- what arrives ---------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ keeps nats-py's connection, authentication, TLS, reconnection and parsing, and r
   so it confirms nothing; `write` here appends to both in one go.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 
 from nats.aio.client import Client
@@ -33,6 +34,23 @@ class SlimClient(Client):
         """`on_message(sid, subject, reply, payload, headers)` does not raise and does not wait."""
         super().__init__()
         self._on_message = on_message
+
+    async def attach(self, options: Mapping[str, Any]) -> None:
+        """Connect. Cancelled, it ends for certain.
+
+        nats-py tries for ever and waits with `asyncio.wait_for`, which swallows a cancellation now and then (before Python
+        3.12), so it is cancelled until it heeds that. One stop in 24 hung without this.
+        """
+        task = asyncio.ensure_future(self.connect(**options))
+        try:
+            await asyncio.wait({task})
+        finally:
+            while not task.done():
+                task.cancel()
+                await asyncio.wait({task}, timeout=0.1)
+            failed = not task.cancelled() and task.exception()  # asked for, or asyncio logs that nobody did
+        if failed:
+            raise failed
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         self._on_message(sid, subject, reply, data, headers)

@@ -67,8 +67,7 @@ class ClusterMetrics:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._messages: dict[tuple[str, str], Counter] = {}  # labels() costs more than the rest of a message's way
-        self._connected = False
-        self._connections = 0
+        self._bus_ups = 1  # of which the counter was told; the first is no return
 
     def message(self, direction: str, kind: str) -> None:
         """See `cluster.Stats`."""
@@ -93,11 +92,9 @@ class ClusterMetrics:
 
     def observe(self, member: Member) -> None:
         """Set the gauges to how things stand."""
-        if member.connected and not self._connected:
-            self._connections += 1
-            if self._connections > 1:
-                self._metrics.bus_reconnects.inc()
-        self._connected = member.connected
+        if member.bus_ups > self._bus_ups:
+            self._metrics.bus_reconnects.inc(member.bus_ups - self._bus_ups)
+            self._bus_ups = member.bus_ups
         self._metrics.interests.set(member.interests)
         self._metrics.shards_watched.set(member.shards_watched)
         self._metrics.peers.labels("up").set(member.peers)

@@ -5,13 +5,11 @@ cluster has confirmed, and lets go when it is forgotten. Everything that changes
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 
 import structlog
 import trio
 
-from cluster import BusAwayError, Member, UserEdge
-from cluster import UserEvent as BusEvent
+from cluster import BusAwayError, Member, UserEdge, UserEvent
 from node.apps import App
 from node.connection import Claim, Connection, Phase, Send
 from node.metrics import Metrics
@@ -27,15 +25,6 @@ TERMINATED = "You got disconnected by the app"
 
 class Unavailable(Exception):  # noqa: N818 - the word of HTTP 503
     """The bus could not carry it. Nothing was promised: the caller tries again."""
-
-
-@dataclass(frozen=True, slots=True)
-class UserEvent:
-    """An encoded frame for the connections of a user, but for the one named."""
-
-    user_id: str
-    frame: bytes
-    except_socket_id: str | None = None
 
 
 class Users:
@@ -149,7 +138,7 @@ class Users:
 
     # -- for the HTTP API -----------------------------------------------------------------------------------------
 
-    def send_to_users(self, app: App, events: Sequence[UserEvent], done: Callable[[bool], None]) -> None:
+    def send_to_users(self, events: Sequence[UserEvent], done: Callable[[bool], None]) -> None:
         """Deliver events to users wherever they are signed in; `done(True)` once that is under way.
 
         `done(False)`: the bus is away, and nobody here was told either, so that a retry does not arrive twice.
@@ -158,10 +147,10 @@ class Users:
         def deliver(carried: bool) -> None:
             if carried:
                 for event in events:
-                    self.receive_event(app.id, event.user_id, event.frame, event.except_socket_id)
+                    self.receive_event(event.app, event.user, event.frame, event.except_socket_id)
             done(carried)
 
-        self.member.send_events((BusEvent(app.id, e.user_id, e.frame, e.except_socket_id) for e in events), deliver)
+        self.member.send_events(events, deliver)
 
     async def terminate_user(self, app: App, user_id: str) -> int:
         """Close the user's signed-in connections everywhere; how many. Raises `Unavailable`."""

@@ -1,8 +1,9 @@
 """One node grows from 1,000 to 18,000 connections: what each operation costs then."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Better, Figure
 from benchmarks.scenarios import steps
 from benchmarks.scenarios.scenario import Scenario, user_ids
 from benchmarks.stage import Stage
@@ -17,7 +18,8 @@ def _run(stage: Stage) -> Iterator[Figure]:
     node = stage.nodes[0]
     steps.warm_up(stage, node.address)
     for size in (stage.scaled(size) for size in SIZES):
-        yield from _measure(stage, size)
+        for figure in _measure(stage, size):
+            yield replace(figure, line=f"{figure.line}, 1 of {size:,}", series=figure.line, at=size)
 
 
 def _measure(stage: Stage, size: int) -> Iterator[Figure]:
@@ -30,14 +32,13 @@ def _measure(stage: Stage, size: int) -> Iterator[Figure]:
         fleet.connect(node.address, len(users))
         steps.sign_in_quietly(stage, users)
     newest = user_ids(sample, fleet.size)
-    at = f" as 1 of {size:,}"
-    yield steps.connect(stage, "connect" + at, node.address, sample)
-    yield steps.sign_in(stage, "sign-in" + at, newest)
-    yield steps.subscribe(stage, "subscribe" + at, newest)
-    yield steps.ping(stage, "ping → pong" + at, stage.scaled(_PINGS))
-    yield steps.send_to_users(stage, "server-to-user, one node" + at, node, newest, stage.scaled(_EVENTS))
+    yield steps.connect(stage, "connect", node.address, sample)
+    yield steps.sign_in(stage, "sign-in", newest)
+    yield steps.subscribe(stage, "subscribe", newest)
+    yield steps.ping(stage, "ping → pong", stage.scaled(_PINGS))
+    yield steps.send_to_users(stage, "server-to-user, one node", node, newest, stage.scaled(_EVENTS))
     if node.program:
-        yield steps.memory(stage, "memory" + at, 0, size)
+        yield Figure("whole node", stage.memory() / 2**20, "MiB", Better.LOWER)
 
 
 SCENARIO = Scenario(

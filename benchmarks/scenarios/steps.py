@@ -17,8 +17,8 @@ _WARM = 200  # connections that a runtime compiles and allocates its fixed parts
 
 def warm_up(stage: Stage, address: Address) -> None:
     """A few connections that do everything once, and stay."""
-    stage.fleet.connect(address, _WARM)
-    users = [f"early-{number}" for number in range(_WARM)]
+    users = [f"early-{number}" for number in range(stage.scaled(_WARM))]
+    stage.fleet.connect(address, len(users))
     sign_in_quietly(stage, users)
     stage.fleet.prepare_subscribe([wire.user_channel(user) for user in users])
     stage.fleet.exchange(wire.SUBSCRIBED)

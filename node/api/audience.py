@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from cluster import UserEvent
 from node.apps import App
 from node.protocol.api_body import ApiEvent
 from node.protocol.channels import server_to_user_channel, server_to_user_id
 from node.protocol.frames import encode_event
-from node.users import UserEvent
 
 
 class Users(Protocol):
     """The users of the whole cluster, as the API needs them."""
 
-    def send_to_users(self, app: App, events: Sequence[UserEvent], done: Callable[[bool], None]) -> None:
+    def send_to_users(self, events: Sequence[UserEvent], done: Callable[[bool], None]) -> None:
         """Deliver events, in their order, to all connections signed in as their users.
 
         `done(True)` once that is under way, perhaps at once; `done(False)` if the cluster cannot be reached.
@@ -49,8 +49,8 @@ def split(event: ApiEvent) -> Audience:
     )
 
 
-def encode_for_users(event: ApiEvent) -> Iterator[UserEvent]:
+def encode_for_users(app: App, event: ApiEvent) -> Iterator[UserEvent]:
     """The frames of an event for the users it names, each on the user's own channel (protocol.md 3.2)."""
     for user_id in split(event).user_ids:
         frame = encode_event(event.name, server_to_user_channel(user_id), event.data)
-        yield UserEvent(user_id, frame, event.socket_id)
+        yield UserEvent(app.id, user_id, frame, event.socket_id)

@@ -194,9 +194,9 @@ class Api:
             response = ApiResponse(200, _encode_json(answer)) if carried else _refuse(_UNAVAILABLE)
             respond(self._leave(visit, response))
 
-        for_users = [each for event in events for each in encode_for_users(event)]
+        for_users = [each for event in events for each in encode_for_users(app, event)]
         if for_users:
-            self._users.send_to_users(app, for_users, done)
+            self._users.send_to_users(for_users, done)
         else:
             done(carried=True)
 

@@ -124,12 +124,12 @@ async def move(world: World, latest: float) -> None:
     world.note(f"{node.name} loses {node.bus.server}")
     node.bus.leave()
     await _until(world, latest, world.random.choice((0.3, 4.0)))
+    trouble.end = trio.current_time()
     if node.alive:
         node.bus.join(world.random.choice(world.network.servers))
         world.note(f"{node.name} is back on {node.bus.server}")
         for session in node.open_sessions[: world.random.randint(0, 3)]:  # a second tab, just now
-            world.sign_in(node, session.app, session.user, session.watchlist)
-    trouble.end = trio.current_time()
+            world.sign_in(node, session.app, session.user, ())
 
 
 FAULTS: dict[str, tuple[Fault, ...]] = {

@@ -252,6 +252,7 @@ class Server:
 class SimBus:
     """One node's attachment; implements `cluster.bus.Bus`."""
 
+    alone = False
     max_payload = 4096  # small, so that snapshots come in parts
 
     def __init__(self, network: Network, server: Server) -> None:

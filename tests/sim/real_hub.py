@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from cluster import BusAwayError, Listener, Member
+from cluster import BusAwayError, Listener, Member, UserEvent
 from node.apps import App, Apps
 from node.connection import Pace
 from node.hub import Hub, HubSettings
@@ -13,7 +13,7 @@ from node.protocol.channels import server_to_user_channel
 from node.protocol.frames import encode_event
 from node.protocol.signatures import sign, user_string
 from node.transport.seam import Receiver, Upgrade
-from node.users import Unavailable, UserEvent
+from node.users import Unavailable
 from tests.sim.nodes import Phase, Session
 
 APPS = {name: App(id=name, key=f"key-{name}", secrets=(f"secret-{name}",)) for name in ("a", "b")}
@@ -97,7 +97,7 @@ class RealHub:
     def send(self, app: str, user: str, frame: bytes, done: Callable[[bool], None]) -> None:
         """See `tests.sim.nodes.Hub`."""
         encoded = encode_event("news", server_to_user_channel(user), frame.decode())
-        self._hub.users.send_to_users(APPS[app], [UserEvent(user, encoded)], done)
+        self._hub.users.send_to_users([UserEvent(APPS[app].id, user, encoded)], done)
 
     async def terminate_user(self, app: str, user: str) -> int:
         """See `tests.sim.nodes.Hub`."""

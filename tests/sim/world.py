@@ -14,8 +14,7 @@ from cluster import BusAwayError, ClusterSettings
 from tests.sim.network import STALE, Network, SimBus
 from tests.sim.nodes import Hub, Phase, Session, SimNode
 
-PAD = 3.0  # seconds before and after trouble in which events and terminations may be lost
-AFTER = 0.0
+PAD = 3.0  # seconds before trouble in which what is sent may be lost by it
 TRAVEL = 1.0  # more than anything is on its way in a healthy network, in seconds
 
 
@@ -153,7 +152,7 @@ class World:
         return [(node, s) for node in self.nodes if node.alive for s in node.sessions if s.phase in phases]
 
     def _is_troubled(self, at: float) -> bool:
-        return any(trouble.start - PAD <= at <= trouble.end + AFTER for trouble in self.troubles)
+        return any(trouble.start - PAD <= at < trouble.end for trouble in self.troubles)
 
     def _has_died(self, at: float) -> bool:
         """Whether a node died after `at`, or shortly before."""

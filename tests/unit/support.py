@@ -12,7 +12,7 @@ from typing import Any
 
 import trio
 
-from cluster import Broker, BusAwayError, ClusterSettings, LocalBus, Member
+from cluster import Broker, BusAwayError, ClusterSettings, LocalBus, Member, UserEvent
 from node.apps import App, Apps
 from node.bus import ClusterMetrics
 from node.connection import Pace
@@ -21,7 +21,7 @@ from node.metrics import Metrics
 from node.protocol.frames import PING, encode_event
 from node.protocol.signatures import sign, user_string
 from node.transport.seam import Upgrade
-from node.users import Unavailable, UserEvent
+from node.users import Unavailable
 from tests.unit.protocol.wire import KEY, SECRET, read_message
 from tests.waiting import carried
 
@@ -274,8 +274,8 @@ class Node:
     async def send(self, user: str, name: str, *, app: App = APP, but_for: str | None = None) -> None:
         """Publish an event to a user, as the API does."""
         frame = encode_event(name, f"#server-to-user-{user}", "{}")
-        events = [UserEvent(user, frame, but_for)]
-        if not await carried(lambda done: self.hub.users.send_to_users(app, events, done)):
+        events = [UserEvent(app.id, user, frame, but_for)]
+        if not await carried(lambda done: self.hub.users.send_to_users(events, done)):
             raise Unavailable
 
     def leftovers(self) -> dict[str, object]:

@@ -9,12 +9,13 @@ from urllib.parse import quote
 
 import pytest
 
+from cluster import UserEvent
 from node.api import Api
 from node.apps import App, Apps
 from node.metrics import Metrics
 from node.protocol.signatures import sign
 from node.transport.seam import ApiRequest, ApiResponse
-from node.users import Unavailable, UserEvent
+from node.users import Unavailable
 
 NOW = 1_700_000_000.0
 APP = App(id="1001", key="shop-key", secrets=("new-secret", "secret"))
@@ -42,12 +43,12 @@ class RecordedUsers:
     connections: int = 0
     failure: Exception | None = None
 
-    def send_to_users(self, app: App, events: Sequence[UserEvent], done: Callable[[bool], None]) -> None:
+    def send_to_users(self, events: Sequence[UserEvent], done: Callable[[bool], None]) -> None:
         """Note the events."""
         if isinstance(self.failure, Unavailable):
             done(False)
             return
-        self._note("send", app.id, *events)
+        self._note("send", *events)
         done(True)
 
     async def terminate_user(self, app: App, user_id: str) -> int:

@@ -7,13 +7,13 @@ from typing import Any
 import pusher
 import pytest
 
+from cluster import UserEvent
 from node.protocol.frames import encode_event
-from node.users import UserEvent
 from tests.unit.api.support import APP, Bench, make_request
 
 DATA = {"a": 1}
 BATCH = [{"channel": "#server-to-user-user-1", "name": "n", "data": DATA}]
-SENT = [("send", "1001", UserEvent("user-1", encode_event("n", "#server-to-user-user-1", '{"a": 1}'), None))]
+SENT = [("send", UserEvent("1001", "user-1", encode_event("n", "#server-to-user-user-1", '{"a": 1}'), None))]
 
 
 class Recorder:

@@ -2,16 +2,16 @@
 
 import pytest
 
+from cluster import UserEvent
 from node.api.audience import split
 from node.protocol.api_body import ApiEvent
 from node.protocol.frames import encode_event
-from node.users import UserEvent
 from tests.unit.api.support import EVENT, OTHER_APP, USER_EVENT, Bench, RecordedUsers, make_request, sign_request
 
 
 def to_user(user_id: str, name: str = "n", data: str = "d", excluded: str | None = None) -> UserEvent:
     """What a user shall receive on its channel."""
-    return UserEvent(user_id, encode_event(name, f"#server-to-user-{user_id}", data), excluded)
+    return UserEvent("1001", user_id, encode_event(name, f"#server-to-user-{user_id}", data), excluded)
 
 
 async def test_event_reaches_each_user_it_names() -> None:
@@ -19,14 +19,14 @@ async def test_event_reaches_each_user_it_names() -> None:
     bench = Bench()
     body = {**EVENT, "channels": ["#server-to-user-1", "room", "#server-to-user-ü/…"], "socket_id": "1.2"}
     assert await bench.send(sign_request("POST", "/apps/1001/events", body)) == (200, {})
-    assert bench.users.calls == [("send", "1001", to_user("1", excluded="1.2"), to_user("ü/…", excluded="1.2"))]
+    assert bench.users.calls == [("send", to_user("1", excluded="1.2"), to_user("ü/…", excluded="1.2"))]
 
 
 async def test_event_reaches_a_user_once_when_it_is_named_twice() -> None:
     """Distinct channels count (8.3)."""
     bench = Bench()
     await bench.send(sign_request("POST", "/apps/1001/events", {**EVENT, "channels": ["#server-to-user-1"] * 2}))
-    assert bench.users.calls == [("send", "1001", to_user("1"))]
+    assert bench.users.calls == [("send", to_user("1"))]
 
 
 async def test_event_is_accepted_when_all_its_channels_are_ordinary() -> None:
@@ -59,7 +59,7 @@ async def test_batch_is_sent_as_a_whole_and_in_order() -> None:
         {"name": "c", "data": {"k": 1}, "channel": "#server-to-user-x", "socket_id": "1.2"},
     ]
     assert await bench.send(sign_request("POST", "/apps/1001/batch_events", {"batch": batch})) == (200, {})
-    assert bench.users.calls == [("send", "1001", to_user("x", "a", "1"), to_user("x", "c", '{"k": 1}', "1.2"))]
+    assert bench.users.calls == [("send", to_user("x", "a", "1"), to_user("x", "c", '{"k": 1}', "1.2"))]
 
 
 async def test_batch_is_answered_in_order_when_info_is_asked_for_one() -> None:
@@ -84,7 +84,7 @@ async def test_user_event_reaches_the_user_in_the_path() -> None:
     bench = Bench()
     request = sign_request("POST", "/apps/shop-key/users/user-1/events", {**USER_EVENT, "socket_id": "1.2"})
     assert await bench.send(request) == (200, {})
-    assert bench.users.calls == [("send", "1001", to_user("user-1", excluded="1.2"))]
+    assert bench.users.calls == [("send", to_user("user-1", excluded="1.2"))]
 
 
 @pytest.mark.parametrize("path", ["/apps/1001/users/1/terminate_connections", "/users/1/terminate_connections"])
