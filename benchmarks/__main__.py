@@ -1,6 +1,6 @@
 """The command line: chooses scenarios and servers, shows progress, writes results and their report."""
 
-import datetime
+import datetime as dt
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,12 +66,7 @@ def main(
     sys.exit(failed)
 
 
-main.help = f"{main.help}
-
-
-Scenarios:
-" + "
-".join(
+main.help = f"{main.help}\n\n\b\nScenarios:\n" + "\n".join(
     f"  {scenario.name:<15} {scenario.about.partition(':')[0]}" for scenario in scenarios.ALL
 )
 
@@ -100,7 +95,7 @@ def _usable(chosen: Sequence[Scenario], servers: Sequence[Server], console: Cons
 
 def _circumstances(servers: Sequence[Server], options: Mapping[str, Any]) -> Mapping[str, Any]:
     return {
-        "when": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "when": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": machine.describe_machine(),
         "versions": machine.describe_versions({server.name: server.version() for server in servers}),
         "options": {name: options[name] for name in ("runs", "workers", "scale")},
@@ -155,10 +150,10 @@ def _table(result: Result) -> Table:
     table = Table("line", *result.servers, "unit", *(["ratio", "goal"] if compared else []), title=result.scenario)
     for row in result.rows:
         medians = [row.median(server) for server in result.servers]
-        cells = ["–" if value is None else show(value) for value in medians]
+        cells = ["-" if value is None else show(value) for value in medians]
         if compared:
             ratio = row.ratio(*result.servers[:2])
-            table.add_row(row.line, *cells, row.unit, f"{ratio:.2f} ×" if ratio else "", row.verdict(*result.servers[:2]))
+            table.add_row(row.line, *cells, row.unit, f"{ratio:.2f}" if ratio else "", row.verdict(*result.servers[:2]))
         else:
             table.add_row(row.line, *cells, row.unit)
     return table

@@ -41,7 +41,7 @@ class Goal:
 GOALS: Mapping[str, Goal] = {
     "connect": Goal(ratio=1.0),
     "sign-in": Goal(ratio=1.0),
-    "subscribe": Goal(ratio=3.0),
+    "subscribe, shared channel": Goal(ratio=3.0),
     "ping → pong": Goal(ratio=1.0),
     "fan-out": Goal(ratio=1.5),
     "server-to-user, one node": Goal(ratio=1.5),
@@ -82,7 +82,7 @@ class Row:
         if goal is None or value is None or (goal.ratio and ratio is None):
             return ""
         reached = (not goal.ratio or (ratio or 0) >= goal.ratio) and (not goal.at_most or value <= goal.at_most)
-        asked = [f"≥ {goal.ratio:g} ×"] * bool(goal.ratio) + [f"≤ {goal.at_most:g} {self.unit}"] * bool(goal.at_most)
+        asked = [f"≥ {goal.ratio:g}"] * bool(goal.ratio) + [f"≤ {goal.at_most:g} {self.unit}"] * bool(goal.at_most)
         return f"{'reached' if reached else 'not reached'} ({', '.join(asked)})"
 
 

@@ -46,8 +46,7 @@ def take(turns: Sequence[Turn], options: Options, say: Callable[[Turn, str], Non
         failure = ""
         try:
             with Stage(turn.server, turn.scenario.nodes, options, lambda text, turn=turn: say(turn, text)) as stage:  # type: ignore[misc]
-                for figure in turn.scenario.run(stage):
-                    figures.append(figure)
+                figures.extend(turn.scenario.run(stage))  # what came before an error stays
         except (LoadError, OSError, RuntimeError) as error:
             failure = str(error)
         yield Outcome(turn, tuple(figures), failure)

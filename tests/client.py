@@ -8,8 +8,9 @@ import hashlib
 import hmac
 import json
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from typing import Any
 
@@ -254,6 +255,12 @@ async def connect(
     nursery.start_soon(client.run)
     await client.until(lambda: client.socket_id or client.ended)
     return client
+
+
+async def all_until(clients: Iterable[Client], is_so: Callable[[Client], object]) -> None:
+    """Return when it is so for each of the clients."""
+    for client in clients:
+        await client.until(partial(is_so, client))
 
 
 def _wait_before_retry(code: int | None) -> float | None:

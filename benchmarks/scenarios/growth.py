@@ -34,7 +34,7 @@ def _measure(stage: Stage, size: int) -> Iterator[Figure]:
     newest = user_ids(sample, fleet.size)
     yield steps.connect(stage, "connect", node.address, sample)
     yield steps.sign_in(stage, "sign-in", newest)
-    yield steps.subscribe(stage, "subscribe", newest)
+    yield steps.subscribe(stage, "subscribe, own channel", newest)
     yield steps.ping(stage, "ping → pong", stage.scaled(_PINGS))
     yield steps.send_to_users(stage, "server-to-user, one node", node, newest, stage.scaled(_EVENTS))
     if node.program:

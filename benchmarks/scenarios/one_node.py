@@ -22,7 +22,7 @@ def _run(size: int, stage: Stage) -> Iterator[Figure]:
     before = stage.memory() if node.program else 0
     yield steps.connect(stage, "connect" + at, node.address, count)
     yield steps.sign_in(stage, "sign-in" + at, users)
-    yield steps.subscribe(stage, "subscribe" + at, users)
+    yield steps.subscribe(stage, "subscribe, own channel" + at, users)
     if node.program:
         yield steps.memory(stage, "memory" + at, before, count)
     yield steps.ping(stage, "ping → pong" + at, stage.scaled(_PINGS))

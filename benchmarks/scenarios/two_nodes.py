@@ -19,7 +19,7 @@ def _run(stage: Stage) -> Iterator[Figure]:
     steps.warm_up(stage, second.address)
     yield steps.connect(stage, "connect, two nodes", second.address, count)
     yield steps.sign_in(stage, "sign-in, two nodes", users)
-    yield steps.subscribe(stage, "subscribe, two nodes", users)
+    yield steps.subscribe(stage, "subscribe, own channel, two nodes", users)
     yield steps.ping(stage, "ping → pong, two nodes", stage.scaled(_PINGS))
     yield steps.send_to_users(stage, "server-to-user, two nodes", first, users, stage.scaled(_EVENTS))
 

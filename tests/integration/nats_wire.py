@@ -46,7 +46,7 @@ class Identity:
             "nats": {"type": kind, "version": 2, **(claims or {})},
         }
         body["jti"] = base64.b32encode(hashlib.sha256(json.dumps(body).encode()).digest()).decode().rstrip("=")
-        signed = ".".join(map(_encode, ({"typ": "JWT", "alg": "ed25519-nkey"}, body)))
+        signed = f"{_encode({'typ': 'JWT', 'alg': 'ed25519-nkey'})}.{_encode(body)}"
         return f"{signed}.{_base64url(self._pair.sign(signed.encode()))}"
 
 

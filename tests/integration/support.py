@@ -26,7 +26,7 @@ APPS = apps_toml(APP, OTHER_APP)
 
 
 async def eventually(is_so: Callable[[], object], what: str, patience: float = 15.0) -> None:
-    """Return when it is so; asks again and again. What is asked may block for a moment, as a look at /metrics does."""
+    """Return when it is so, asked again and again. What is asked may block for a moment, as a look at /metrics does."""
     with trio.move_on_after(patience):
         while not is_so():
             await trio.sleep(0.05)
@@ -49,6 +49,11 @@ async def ready(*programs: Program) -> None:
 def total(node: Node, name: str) -> float:
     """A metric of a node, summed over its labels; 0 if it has no sample yet."""
     return sum(value for sample, value in node.metrics().items() if sample.partition("{")[0] == name)
+
+
+def has_peers(node: Node, count: int) -> bool:
+    """Whether a node knows of so many others, by its gauge, which follows within half a second."""
+    return total(node, "usher_peers") == count
 
 
 def status(node: Node, path: str = "/readyz") -> int:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import trio
 
 from tests.api_client import ApiClient
-from tests.client import Client, Credentials, connect
+from tests.client import Client, Credentials, all_until, connect
 from tests.integration.support import APP, OTHER_APP, all_of, api
 from tests.processes import Node, Processes
 
@@ -62,8 +62,8 @@ async def test_any_id_works_end_to_end_and_never_for_another_app(processes: Proc
         for user in IDS:
             await publish_in_every_way(backend, user)
             assert await backend.connections(user) == 1
+        await all_until(clients.values(), lambda client: len(client.events) >= 3)
         for user, client in clients.items():
-            await client.until(lambda client=client: len(client.events) >= 3)
             assert [(told.event, told.channel) for told in client.events] == [
                 (event, f"#server-to-user-{user}") for event in ("one", "two", "three")
             ]
@@ -71,14 +71,13 @@ async def test_any_id_works_end_to_end_and_never_for_another_app(processes: Proc
         for user in reversed(IDS):
             await backend.terminate(user)
             assert await backend.connections(user) == 0
-        for user, client in clients.items():
-            await client.until(lambda client=client: client.ended)
-            assert client.ended[0].code == 4200
-            await watcher.until(lambda user=user: watcher.changes_of(user) == [True, False])
+        await all_until(clients.values(), lambda client: client.ended)
+        assert {client.ended[0].code for client in clients.values()} == {4200}
+        await watcher.until(lambda: all(watcher.changes_of(user) == [True, False] for user in IDS))
 
         async with api(second, OTHER_APP) as other_backend:
             for user, client in strangers.items():
                 assert await other_backend.connections(user) == 1
-                assert client.events == client.errors == client.ended == []
+                assert not (client.events or client.errors or client.ended)
                 assert stranger.changes_of(user) == [True]
         nursery.cancel_scope.cancel()

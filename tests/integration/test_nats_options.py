@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import nkeys
@@ -11,7 +12,7 @@ import trio
 import trustme
 
 from tests.integration.nats_wire import Identity, credentials_text
-from tests.integration.support import api, eventually, signed_in, status, total
+from tests.integration.support import api, eventually, has_peers, ready, signed_in, status
 from tests.processes import NatsServer, Node, Processes
 
 UNLIMITED = dict.fromkeys(("subs", "conn", "leaf", "imports", "exports", "data", "payload"), -1)
@@ -135,13 +136,13 @@ async def test_nodes_reach_nats_by_every_way_and_no_other(
     (stranger,) = processes.start_nodes(1, nats, env=way.wrong, wait=False)
     one, other = processes.start_nodes(2, nats, env=way.right)
     await hear_each_other(one, other)
-    assert total(one, "usher_peers") == 1
+    await eventually(partial(has_peers, one, 1), "the stranger is no peer")
     await eventually(lambda: '"NATS"' in stranger.log.read(), "the stranger says what is wrong")
     assert status(stranger) == 503
     assert status(stranger, "/livez") == 200
+    assert await trio.to_thread.run_sync(stranger.stop) == 0
     for node in (one, other, stranger):
         assert not any(secret in node.log.read() for secret in way.secrets)
-    print(stranger.log.read())
 
 
 async def test_a_node_gets_in_when_nats_begins_to_believe_it(processes: Processes) -> None:
@@ -154,7 +155,6 @@ async def test_a_node_gets_in_when_nats_begins_to_believe_it(processes: Processe
     nats.send_signal(signal.SIGHUP)
     await eventually(lambda: status(one) == status(other) == 200, "both are in")
     await hear_each_other(one, other)
-    print(one.log.read())
 
 
 async def test_a_node_returns_when_nats_ceased_to_believe_it_for_a_while(processes: Processes) -> None:
@@ -169,7 +169,6 @@ async def test_a_node_returns_when_nats_ceased_to_believe_it_for_a_while(process
     nats.send_signal(signal.SIGHUP)
     await eventually(lambda: all(status(node) == 200 for node in nodes), "both are in again")
     await hear_each_other(*nodes)
-    print(nodes[0].log.read())
 
 
 async def test_a_node_finds_the_server_that_lives_among_those_that_do_not(processes: Processes) -> None:
@@ -186,7 +185,7 @@ async def test_clusters_with_different_prefixes_do_not_hear_each_other(processes
     nats = processes.start_nats()
     here = processes.start_nodes(2, nats, env={"USHER_NATS__PREFIX": "blue"}, wait=False)
     there = processes.start_nodes(2, nats, env={"USHER_NATS__PREFIX": "green.v2", "USHER_CLUSTER__SHARDS": "16"}, wait=False)
-    await trio.to_thread.run_sync(lambda: [node.wait_ready() for node in (*here, *there)])
+    await ready(*here, *there)
     async with trio.open_nursery() as nursery, api(here[0]) as backend, api(there[0]) as other_backend:
         (watcher,) = await signed_in(nursery, here[0], ["watcher"], ["user"])
         (other_watcher,) = await signed_in(nursery, there[0], ["watcher"], ["user"])
@@ -200,5 +199,5 @@ async def test_clusters_with_different_prefixes_do_not_hear_each_other(processes
         assert [told.data for told in user.events] == ["from here"]
         assert other_watcher.changes_of("user") == [False]
         for node in (*here, *there):
-            await eventually(lambda node=node: total(node, "usher_peers") == 1, "each has one peer")
+            await eventually(partial(has_peers, node, 1), "each has one peer")
         nursery.cancel_scope.cancel()

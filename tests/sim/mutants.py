@@ -12,7 +12,6 @@ from unittest.mock import patch
 from cluster.directory import Directory
 from cluster.fence import Fence
 from cluster.holders import Holders
-from cluster.membership import Membership
 from cluster.presence import Presence
 
 
@@ -56,10 +55,6 @@ def _never_miss(_directory: Directory, _peer: str, _numbers: object) -> list[str
 
 def _nothing(*_arguments: object) -> None:
     pass
-
-
-def _no_strikes(membership: Membership, node: str, now: float) -> list[Any]:
-    return [membership._lose(node, now, "no responders")] if node in membership.peers else []
 
 
 MUTANTS = {

@@ -1,0 +1,42 @@
+"""Hundreds of simulated clusters. One that fails is replayed by `python -m tests.sim --seed <seed> -v`."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.sim.faults import FAULTS
+from tests.sim.mutants import MUTANTS
+from tests.sim.scenario import run
+
+_MANY = 120  # seeds; whoever changes the cluster runs thousands: `python -m tests.sim --seeds 5000`
+_HUNT = 150  # seeds in which every mutant is found many times over
+
+
+def test_simulated_clusters_keep_every_promise() -> None:
+    """Whatever goes wrong, in a process of its own, so that the seeds mean the same everywhere."""
+    command = [sys.executable, "-m", "tests.sim", "--seeds", str(_MANY)]
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("profile", FAULTS)
+def test_a_simulation_repeats_itself_when_its_seed_does(profile: str) -> None:
+    """Two runs of one seed are the same to the last event."""
+    first, second = run(1, profile), run(1, profile)
+    assert first.timeline == second.timeline
+    assert not first.violations
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_simulation_finds_what_is_wrong_when_the_cluster_lacks(name: str) -> None:
+    """Each thing that makes the cluster right is taken out once, and missed."""
+    mutant = MUTANTS[name]
+    for seed in range(_HUNT):
+        with mutant.applied():
+            report = run(seed, mutant.profile)
+        if any(mutant.complaint in violation for violation in report.violations):
+            return
+    pytest.fail(f"nothing found in {_HUNT} seeds")
