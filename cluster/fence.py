@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+_SLICE = 100  # waiters told before others may run
+
 
 class Fence:
     """Group commit of interests."""
@@ -55,8 +57,10 @@ class Fence:
                 await trio.sleep(self._core.settings.tick_interval)
                 self._wanted.set()
                 continue
-            for passed in waiters:
+            for number, passed in enumerate(waiters, 1):
                 passed()
+                if number % _SLICE == 0:
+                    await trio.lowlevel.checkpoint()
 
     async def _round(self) -> None:
         start = trio.current_time()

@@ -53,7 +53,10 @@ class _Confirmation:
         """See `nats_client.Awaiting`; False when it will never come. Called once at the most has an effect."""
         waiters, self.waiters = self.waiters, []
         for done in waiters:
-            done(result)
+            try:
+                done(result)
+            except Exception:
+                log.exception("a flush was not handled")
 
 
 class NatsBus:

@@ -2,12 +2,11 @@
 
 import ssl
 
-from prometheus_client import Counter
-
 from cluster import Bus, ClusterSettings, LocalBus, Member, MembershipSettings, NatsBus, NatsSettings
 from node.keys import ConfigError
 from node.metrics import Metrics
 from node.settings import Nats, NatsTls, Settings
+from node.tallies import Tally
 
 
 def make_bus(settings: Settings) -> Bus:
@@ -66,7 +65,7 @@ class ClusterMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._messages: dict[tuple[str, str], Counter] = {}  # labels() costs more than the rest of a message's way
+        self._messages: dict[tuple[str, str], Tally] = {}  # labels() costs more than the rest of a message's way
         self._bus_ups = 1  # of which the counter was told; the first is no return
 
     def message(self, direction: str, kind: str) -> None:

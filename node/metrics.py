@@ -13,8 +13,6 @@ from typing import Final
 
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
-    Gauge,
     GCCollector,
     Histogram,
     PlatformCollector,
@@ -22,6 +20,8 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+
+from node.tallies import Tallies, Tally
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -49,7 +49,7 @@ class Metrics:
         self.described: list[Description] = []
         self._apps: dict[str, AppMetrics] = {}
         self._routes: dict[tuple[str, int], RouteMetrics] = {}
-        self._messages: dict[type[object], Counter] = {}
+        self._messages: dict[type[object], Tally] = {}
         self._add_connections()
         self._add_users()
         self._add_bus()
@@ -72,7 +72,7 @@ class Metrics:
             metrics = self._routes[route, status] = RouteMetrics(self, route, status)
         return metrics
 
-    def of_message(self, kind: type[object]) -> Counter:
+    def of_message(self, kind: type[object]) -> Tally:
         """The counter of one kind of message from clients."""
         counter = self._messages.get(kind)
         if counter is None:
@@ -136,13 +136,17 @@ class Metrics:
         self.loop_lag = self._histogram("loop_lag_seconds", "How much later than asked a task was woken.", _LATENCY)
         self.errors = self._counter("errors", "Errors that should not have happened, by where.", "where")
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+    def _counter(self, name: str, text: str, *labels: str) -> Tallies:
         self._describe(f"usher_{name}_total", "counter", labels, text)
-        return Counter(f"usher_{name}", text, labels, registry=self.registry)
+        return self._register(Tallies("counter", f"usher_{name}", text, labels))
 
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+    def _gauge(self, name: str, text: str, *labels: str) -> Tallies:
         self._describe(f"usher_{name}", "gauge", labels, text)
-        return Gauge(f"usher_{name}", text, labels, registry=self.registry)
+        return self._register(Tallies("gauge", f"usher_{name}", text, labels))
+
+    def _register(self, tallies: Tallies) -> Tallies:
+        self.registry.register(tallies)
+        return tallies
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         self._describe(f"usher_{name}", "histogram", labels, text)

@@ -77,6 +77,7 @@ class Node:
         self._hub = Hub(apps, self._metrics, HubSettings(pace, settings.path_prefix, settings.watchlist.batch_interval))
         self._member = Member(make_bus(settings), cluster_settings(settings), self._hub.users, self._cluster_metrics)
         self._hub.users.member = self._member
+        self._metrics.outbox_bytes.measure(lambda: self._hub.buffered)
         self._api = Api(apps, self._hub.users, self._metrics, path_prefix=settings.path_prefix)
         self._tls = _server_context(settings)
         self._stop = trio.Event()
@@ -152,7 +153,6 @@ class Node:
         while True:
             self._readiness.set_bus(self._member.connected, trio.current_time())
             self._cluster_metrics.observe(self._member)
-            self._metrics.outbox_bytes.set(self._hub.buffered)
             await trio.sleep(_OBSERVE_INTERVAL)
 
 

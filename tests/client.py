@@ -137,11 +137,18 @@ class Client:
         await self._send_sign_in()
 
     async def sign_in(self, user: str, watchlist: Sequence[str] = (), **more: object) -> "Client":
-        """Be this user; raises `Refused`."""
-        successes, refusals, ends = self.sign_ins, len(self.errors), len(self.ended)
+        """Be this user, and with a watchlist know who of it is online; raises `Refused`."""
+        before, refusals, ends = len(self.told), len(self.errors), len(self.ended)
         await self.send_sign_in(user, watchlist, **more)
-        await self.until(lambda: self.sign_ins > successes or len(self.errors) > refusals or len(self.ended) > ends)
-        if self.sign_ins == successes:
+        answer = "pusher_internal:watchlist_events" if watchlist else "pusher:signin_success"
+        await self.until(
+            lambda: (
+                any(told.event == answer for told in self.told[before:])
+                or len(self.errors) > refusals
+                or len(self.ended) > ends
+            )
+        )
+        if not any(told.event == "pusher:signin_success" for told in self.told[before:]):
             raise Refused(self.errors[refusals:], self.ended[ends:])
         return self
 

@@ -48,6 +48,7 @@ BROAD_EXCEPTS = {
     ("node/transport/listener.py", "_serve"): "a bug that one connection shows ends that connection",
     ("node/transport/poller.py", "_handle"): "a bug that one connection shows ends that connection",
     ("node/users.py", "_settle"): "a bug that one sign-in shows ends that connection, not the cluster member",
+    ("cluster/nats_bus.py", "set_result"): "a waiter's bug must not end the reader, nor keep the others waiting",
     ("cluster/nats_bus.py", "_on_message"): "a handler's bug must not end the reader, and the node's hearing with it",
 }
 """Where every error is caught, each with a log line and a counter, and why."""

@@ -29,6 +29,7 @@ class Handshake:
     version: str
 
 
+@lru_cache(maxsize=1024)  # clients of one app and version all ask for the same
 def parse_handshake(path: str, query: str, prefix: str = "") -> Handshake:
     """Read the request target, percent-encoded as received. Raises `FatalError` 4005 to 4008."""
     key = _read_key(strip_prefix(path, prefix))

@@ -25,6 +25,9 @@ LONGEST_ERROR = 16_000
 GROWTH = 6
 """Bytes that one byte of a client can become on its way back, escaped twice."""
 
+CONTROLS = "\x01" * 9000
+NESTED = "[" * 100_000 + "]" * 100_000 + "}"
+
 Saying = Callable[[Client], str]
 """A text that may depend on the socket id."""
 
@@ -79,9 +82,13 @@ async def converse(sayings: list[Saying], app: App) -> None:
 @example([signed('{"id":"' + "\\\\" * 200 + '"}'), plain('{"event":"' * 10_000)], 100)
 @example([signed(json.dumps({"id": "1", "watchlist": ['"\\' * 100] * 3 + ["é" * 200, "#", " "]}))], 100)
 @example([plain('{"event":"pusher:subscribe","data":{"channel":"#server-to-user-' + "\\u0001" * 500 + '"}}')], 100)
-@example([plain(json.dumps({"event": "pusher:signin", "data": {"auth": "\x01" * 9000, "user_data": "\x01" * 9000}}))], 100)
-@example([plain(json.dumps({"event": "\x01" * 9000}))], 100)
-@example([plain('{"event":"pusher:signin","data":"' + "[" * 50_000 + '"}')], 100)
+@example(
+    [plain(json.dumps({"event": "pusher:signin", "data": {"auth": f"{APP.key}:" + CONTROLS, "user_data": CONTROLS}}))], 100
+)
+@example([plain(json.dumps({"event": CONTROLS}))], 100)
+@example([plain(json.dumps({"event": "pusher:subscribe", "data": {"channel": CONTROLS}}))], 100)
+@example([plain('{"event":"pusher:signin","data":' + NESTED), signed('{"id":"1","user_info":' + NESTED)], 100)
+@example([plain("\ud800"), plain('{"event":"x","data":"\ud800"}'), signed('{"id":"\ud800"}')], 100)
 def test_message_is_answered_within_bounds_whatever_it_says(sayings: list[Saying], limit: int) -> None:
     """No exception, no log line, no close: only errors that say what was wrong."""
     app = App(id=APP.id, key=APP.key, secrets=APP.secrets, watchlist_limit=limit)

@@ -78,6 +78,6 @@ async def test_any_id_works_end_to_end_and_never_for_another_app(processes: Proc
         async with api(second, OTHER_APP) as other_backend:
             for user, client in strangers.items():
                 assert await other_backend.connections(user) == 1
-                assert not (client.events or client.errors or client.ended)
+                assert (client.events, client.errors, client.ended) == ([], [], [])
                 assert stranger.changes_of(user) == [True]
         nursery.cancel_scope.cancel()

@@ -10,7 +10,7 @@ from tests.sim.faults import FAULTS
 from tests.sim.mutants import MUTANTS
 from tests.sim.scenario import run
 
-_MANY = 120  # seeds; whoever changes the cluster runs thousands: `python -m tests.sim --seeds 5000`
+_MANY = 150  # seeds; whoever changes the cluster runs thousands: `python -m tests.sim --seeds 5000`
 _HUNT = 150  # seeds in which every mutant is found many times over
 
 

@@ -6,9 +6,10 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Histogram
 
 from node.metrics import Metrics
+from node.tallies import Tallies
 
 LABELS = {"app", "code", "direction", "kind", "name", "reason", "result", "route", "state", "status", "where"}
 
@@ -26,10 +27,10 @@ def filled() -> Metrics:
     return metrics
 
 
-def each(metrics: Metrics) -> Iterator[tuple[str, Counter | Gauge | Histogram]]:
+def each(metrics: Metrics) -> Iterator[tuple[str, Tallies | Histogram]]:
     """Every metric with the name of its attribute."""
     for name, value in vars(metrics).items():
-        if isinstance(value, Counter | Gauge | Histogram):
+        if isinstance(value, Tallies | Histogram):
             yield name, value
 
 
