@@ -78,6 +78,8 @@ class LocalBus:
     def subscribe(self, subject: str, handler: Handler) -> int:
         """See `Bus.subscribe`."""
         number = next(self._numbers)
+        if self.alone:
+            return number  # there is nobody to hear from
         self._subjects[number] = subject
         self._broker.add(self, number, subject, handler)
         return number

@@ -182,7 +182,7 @@ class PlainServer:
         remote, secure = describe_address(address), False
         if self.settings.trust_forwarded:
             remote, secure = as_forwarded(remote, headers, secure=secure)
-        websocket = PlainWebSocket(sock, self.poller, self.settings, self._metrics, self._websocket_ended)
+        websocket = PlainWebSocket(sock, self.poller, self.settings, self._metrics, self)
         self._websockets.add(websocket)
         self.poller.add(sock.fileno(), websocket)
         upgrade = Upgrade(request.path, request.query, headers.get("origin"), remote, secure)
@@ -198,7 +198,8 @@ class PlainServer:
         self._waiting -= not conversation.has_begun
         self._look_around()
 
-    def _websocket_ended(self, websocket: PlainWebSocket) -> None:
+    def websocket_ended(self, websocket: PlainWebSocket) -> None:
+        """See `plain_websocket.Owner`."""
         self._websockets.discard(websocket)
         self._look_around()
 

@@ -15,11 +15,10 @@ behaviour equals that of websocket.py, which tests/conformance holds.
 
 import socket
 from base64 import b64encode
-from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
 from hashlib import sha1
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 import trio
 
@@ -50,13 +49,20 @@ class _State(IntEnum):
     ENDED = 5
 
 
+class Owner(Protocol):
+    """Whom a WebSocket belongs to."""
+
+    def websocket_ended(self, websocket: "PlainWebSocket") -> None:
+        """Its socket is closed."""
+
+
 class PlainWebSocket:
-    """One WebSocket over plain TCP. `open` it once; `on_end` is called when its socket is closed."""
+    """One WebSocket over plain TCP. `open` it once."""
 
     __slots__ = (
         "_metrics",
-        "_on_end",
         "_outbox",
+        "_owner",
         "_poller",
         "_reader",
         "_receiver",
@@ -73,13 +79,13 @@ class PlainWebSocket:
         poller: Poller,
         settings: TransportSettings,
         metrics: Metrics,
-        on_end: Callable[["PlainWebSocket"], None],
+        owner: Owner,
     ) -> None:
         self._sock = sock
         self._poller = poller
         self._settings = settings
         self._metrics = metrics
-        self._on_end = on_end
+        self._owner = owner
         self._reader = FrameReader(settings.max_message)
         self._receiver: Receiver | None = None
         self._outbox: Outbox | None = None  # only while something waits
@@ -254,7 +260,7 @@ class PlainWebSocket:
         self._outbox, self._rest = None, b""
         self._poller.remove(self._sock.fileno())
         self._sock.close()
-        self._on_end(self)
+        self._owner.websocket_ended(self)
         if self._receiver is not None:
             self._receiver.closed()
 

@@ -1,6 +1,7 @@
 """Membership: who lives is never lost, who is gone is found, whatever the timing."""
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hypothesis import given
@@ -57,7 +58,7 @@ class _Run:
                 case Probe():
                     pass
 
-    def _note(self, now: float, events: list[Met | Lost]) -> None:
+    def _note(self, now: float, events: Sequence[Met | Lost]) -> None:
         for event in events:
             if isinstance(event, Met):
                 self.met.append(event)

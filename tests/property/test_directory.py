@@ -1,0 +1,223 @@
+"""The presence directory against every order, loss and repetition of messages.
+
+Four nodes write and watch. Whatever happens to the messages in between, each watcher's edges alternate and agree with what
+`is_up` says; and once messages come through, heartbeats and questions alone bring every view to the truth.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from cluster.directory import Directory, Edge, Outcome
+from cluster.envelope import Ask, Change, Heartbeat, Snapshot
+
+_NODES = ("n0", "n1", "n2", "n3")
+_SHARDS = ("s", "t")
+_KEYS = ("a", "b", "c")
+_nodes = st.sampled_from(_NODES)
+_shards = st.sampled_from(_SHARDS)
+_keys = st.sampled_from(_KEYS)
+_pairs = st.tuples(_nodes, _nodes).filter(lambda pair: pair[0] != pair[1])
+
+_Message = Change | Ask | Snapshot | Heartbeat
+
+
+class DirectoryMachine(RuleBasedStateMachine):
+    """Messages of one publisher stay in order, as the bus promises; any of them may be lost or come twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 100.0
+        self.nodes = {name: Directory(name, retry=1.0) for name in _NODES}
+        self.flying: dict[tuple[str, str], deque[_Message]] = {
+            (sender, receiver): deque() for sender in _NODES for receiver in _NODES if sender != receiver
+        }
+        self.met: set[tuple[str, str]] = set()
+        self.told: dict[tuple[str, str, str], bool] = {}  # by (watcher, shard, key): what its edges add up to
+
+    @initialize()
+    def meet(self) -> None:
+        """Everybody knows everybody; and everybody watches the first shard."""
+        for one, other in self.flying:
+            self.peer_up((one, other))
+        for node in _NODES:
+            self.watch(node, _SHARDS[0])
+
+    # -- what nodes do --------------------------------------------------------------------------------------------
+
+    @rule(node=_nodes, shard=_shards, key=_keys)
+    def put(self, node: str, shard: str, key: str) -> None:
+        """A key is held."""
+        change, edges = self.nodes[node].put(shard, key, 1)
+        self._publish(node, change)
+        self._tell(node, edges)
+
+    @rule(node=_nodes, shard=_shards, key=_keys)
+    def drop(self, node: str, shard: str, key: str) -> None:
+        """A key is let go of."""
+        dropped = self.nodes[node].drop(shard, key, 0.0)
+        assert (dropped is not None) or key not in self.nodes[node].own(shard)[1]
+        if dropped is not None:
+            self._publish(node, dropped[0])
+            self._tell(node, dropped[1])
+
+    @rule(node=_nodes, shard=_shards)
+    def watch(self, node: str, shard: str) -> None:
+        """A shard is followed; what it looks like first is not told."""
+        directory = self.nodes[node]
+        if directory.is_watched(shard):
+            return
+        directory.watch(shard)
+        for key in _KEYS:
+            self.told[node, shard, key] = directory.is_up(shard, key)
+        self._ask(node)
+
+    @rule(node=_nodes, shard=_shards)
+    def unwatch(self, node: str, shard: str) -> None:
+        """A shard is forgotten."""
+        self.nodes[node].unwatch(shard)
+        for key in _KEYS:
+            self.told.pop((node, shard, key), None)
+
+    @rule(pair=_pairs)
+    def peer_up(self, pair: tuple[str, str]) -> None:
+        """A node meets another, perhaps again."""
+        self.nodes[pair[0]].peer_up(pair[1])
+        self.met.add(pair)
+        self._ask(pair[0])
+
+    @rule(pair=_pairs)
+    def peer_down(self, pair: tuple[str, str]) -> None:
+        """A node takes another for dead, perhaps wrongly."""
+        self.met.discard(pair)
+        self._heed(pair[0], self.nodes[pair[0]].peer_down(pair[1], 1.0))
+
+    @rule(node=_nodes)
+    def beat(self, node: str) -> None:
+        """A heartbeat names the numbers of all shards."""
+        numbers = {shard: self.nodes[node].own(shard)[0] for shard in _SHARDS}
+        self._publish(node, Heartbeat(node, "server", 1, 2, numbers))
+
+    @rule(node=_nodes, passed=st.sampled_from([0.1, 1.0]))
+    def tick(self, node: str, passed: float) -> None:
+        """Time passes, and what is overdue is asked for again."""
+        self.now += passed
+        self.nodes[node].overdue(self.now)
+        self._ask(node)
+
+    # -- what becomes of messages ---------------------------------------------------------------------------------
+
+    @rule(pair=_pairs, count=st.integers(1, 4))
+    def deliver(self, pair: tuple[str, str], count: int) -> None:
+        """Some messages arrive, in order."""
+        for _ in range(count):
+            if self.flying[pair]:
+                self._receive(pair[1], self.flying[pair].popleft())
+
+    @rule(pair=_pairs, count=st.integers(1, 3))
+    def lose(self, pair: tuple[str, str], count: int) -> None:
+        """Some messages do not."""
+        for _ in range(min(count, len(self.flying[pair]))):
+            self.flying[pair].popleft()
+
+    @rule(pair=_pairs)
+    def repeat(self, pair: tuple[str, str]) -> None:
+        """A message comes twice."""
+        if self.flying[pair]:
+            self._receive(pair[1], self.flying[pair][0])
+
+    def _publish(self, sender: str, message: _Message) -> None:
+        for receiver in _NODES:
+            if receiver != sender:
+                self.flying[sender, receiver].append(message)
+
+    def _ask(self, node: str) -> None:
+        for peer, shards in self.nodes[node].asks(self.now).items():
+            self.flying[node, peer].append(Ask(node, tuple(shards)))
+
+    def _receive(self, node: str, message: _Message) -> None:
+        directory = self.nodes[node]
+        match message:
+            case Change():
+                self._heed(node, directory.receive_change(message))
+            case Snapshot():
+                self._heed(node, directory.receive_snapshot(message))
+            case Heartbeat():
+                directory.receive_numbers(message.node, message.numbers)
+                self._ask(node)
+            case Ask():
+                for shard in message.shards:
+                    number, entries = directory.own(shard)
+                    answer = Snapshot(node, shard, number, 0, 1, dict(entries))
+                    self.flying[node, message.node].append(answer)
+
+    def _heed(self, node: str, outcome: Outcome) -> None:
+        assert len(set(outcome.ready)) == len(outcome.ready)
+        assert all(self.nodes[node].is_ready(shard) for shard in outcome.ready)
+        self._tell(node, outcome.edges)
+        self._ask(node)
+
+    def _tell(self, node: str, edges: Iterable[Edge]) -> None:
+        for edge in edges:
+            at = (node, edge.shard, edge.key)
+            assert self.told[at] is not edge.up, f"{at} told twice that it is {'up' if edge.up else 'down'}"
+            self.told[at] = edge.up
+
+    # -- what must hold -------------------------------------------------------------------------------------------
+
+    @invariant()
+    def edges_agree_with_the_view(self) -> None:
+        """Whoever only follows the edges knows as much as whoever asks."""
+        for (node, shard, key), up in self.told.items():
+            assert self.nodes[node].is_up(shard, key) is up
+            assert bool(self.nodes[node].holders(shard, key)) is up
+
+    @invariant()
+    def own_entries_are_never_doubted(self) -> None:
+        """What a node holds itself it knows."""
+        for node, shard, key in self.told:
+            assert (node in self.nodes[node].holders(shard, key)) is (key in self.nodes[node].own(shard)[1])
+
+    def teardown(self) -> None:
+        """From now on everything comes through: all views become the truth, and stay ready."""
+        for pair in self.flying.keys() - self.met:
+            self.peer_up(pair)
+        for _ in range(4):  # heartbeats name a change four times
+            for node in _NODES:
+                self.tick(node, 1.0)
+                self.beat(node)
+            self._deliver_all()
+            self.edges_agree_with_the_view()
+        for node, shard, key in self.told:
+            truth = {name for name, directory in self.nodes.items() if key in directory.own(shard)[1]}
+            assert self.nodes[node].holders(shard, key) == truth, (node, shard, key)
+            assert self.nodes[node].is_ready(shard)
+
+    def _deliver_all(self) -> None:
+        while any(self.flying.values()):
+            for (_, receiver), messages in self.flying.items():
+                while messages:
+                    self._receive(receiver, messages.popleft())
+
+
+class DisorderMachine(DirectoryMachine):
+    """Messages of one publisher overtake each other too, which a bus must not let happen, and the numbers forgive."""
+
+    @rule(pair=_pairs, index=st.integers(0, 10))
+    def deliver_any(self, pair: tuple[str, str], index: int) -> None:
+        """Some message arrives before others that were sent first."""
+        messages = self.flying[pair]
+        if messages:
+            index %= len(messages)
+            message = messages[index]
+            del messages[index]
+            self._receive(pair[1], message)
+
+
+TestDirectory = DirectoryMachine.TestCase
+TestDirectory.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
+TestDisorder = DisorderMachine.TestCase
+TestDisorder.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
