@@ -11,7 +11,7 @@ import trio
 
 from tests.api_client import ApiClient
 from tests.client import Client, Credentials, connect
-from tests.processes import Node, Program
+from tests.processes import NatsServer, Node, Processes, Program
 
 APP = Credentials("1", "first-key", "first-secret")
 OTHER_APP = Credentials("2", "second-key", "second-secret")
@@ -23,6 +23,17 @@ def apps_toml(*apps: Credentials, more: str = "") -> str:
 
 
 APPS = apps_toml(APP, OTHER_APP)
+
+
+def start_three(processes: Processes, **env: str) -> tuple[NatsServer, list[Node]]:
+    """One NATS and three nodes on it."""
+    nats = processes.start_nats()
+    return nats, processes.start_nodes(3, nats, env=env)
+
+
+def names(prefix: str, count: int) -> list[str]:
+    """User ids."""
+    return [f"{prefix}{number}" for number in range(count)]
 
 
 async def eventually(is_so: Callable[[], object], what: str, patience: float = 15.0) -> None:
@@ -82,3 +93,9 @@ async def api(node: Node, app: Credentials = APP, tls: ssl.SSLContext | None = N
         yield client
     finally:
         await client.aclose()
+
+
+async def counted(node: Node, *users: str) -> dict[str, int]:
+    """How many connections the users have, as this node tells."""
+    async with api(node) as backend:
+        return {user: await backend.connections(user) for user in users}

@@ -5,30 +5,33 @@ by every watcher's view and by every node's answer. A *sentinel* who signs in af
 watcher has heard everything before: what a node tells, it tells in order.
 """
 
-import random
 import signal
 import time
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
-from itertools import pairwise
 
 import pytest
 import trio
 
 from tests.client import Client, all_until, connect
-from tests.integration.support import APP, all_of, api, eventually, has_peers, ready, signed_in, total
-from tests.processes import NatsServer, Node, Processes
+from tests.integration.support import (
+    APP,
+    all_of,
+    api,
+    counted,
+    eventually,
+    has_peers,
+    names,
+    ready,
+    signed_in,
+    start_three,
+    total,
+)
+from tests.processes import Node, Processes
 
 OFFLINE_WITHIN = 3.0
 SETTLE = 4.5  # a node that was connected to NATS more recently does not take "no responders" for a proof yet
 SENTINEL = "sentinel"
-
-
-def start_three(processes: Processes, **env: str) -> tuple[NatsServer, list[Node]]:
-    """One NATS and three nodes on it."""
-    nats = processes.start_nats()
-    return nats, processes.start_nodes(3, nats, env=env)
 
 
 async def hear_out(nursery: trio.Nursery, node: Node, watchers: Sequence[Client]) -> None:
@@ -37,21 +40,10 @@ async def hear_out(nursery: trio.Nursery, node: Node, watchers: Sequence[Client]
     await all_until(watchers, lambda watcher: watcher.view[SENTINEL])
 
 
-async def counted(node: Node, *users: str) -> dict[str, int]:
-    """How many connections the users have, as this node tells."""
-    async with api(node) as backend:
-        return {user: await backend.connections(user) for user in users}
-
-
 async def settled(*nodes: Node) -> None:
     """Return when the nodes have been there for long enough to know the dead from those who move."""
     youngest = max(node.metrics()["process_start_time_seconds"] for node in nodes)
     await eventually(lambda: time.time() - youngest > SETTLE, "the nodes are old enough")
-
-
-def names(prefix: str, count: int) -> list[str]:
-    """User ids."""
-    return [f"{prefix}{number}" for number in range(count)]
 
 
 async def test_watchers_hear_offline_once_and_in_time_when_a_node_is_killed(processes: Processes) -> None:
@@ -269,71 +261,4 @@ async def test_a_sign_in_fails_so_that_the_client_retries_when_nats_is_away_for_
         await watcher.until(lambda: watcher.view["patient"])
         assert watcher.changes_of("patient") == [False, True]
         assert await counted(nodes[0], "patient") == {"patient": 1}
-        nursery.cancel_scope.cancel()
-
-
-class Crowd:
-    """Users who come and go on all nodes at random, each watching all others; and the truth about them."""
-
-    def __init__(self, nursery: trio.Nursery, nodes: Sequence[Node], seed: int) -> None:
-        self.users = names("user", 20)
-        self.clients: list[tuple[str, Client]] = []
-        self._nursery = nursery
-        self._nodes = nodes
-        self._random = random.Random(seed)
-
-    async def move(self) -> None:
-        """Somebody comes, or somebody goes."""
-        if self.clients and self._random.random() < 0.45:
-            _, client = self.clients.pop(self._random.randrange(len(self.clients)))
-            await self._random.choice((client.close, client.drop))()
-        else:
-            user, node = self._random.choice(self.users), self._random.choice(self._nodes)
-            client = await connect(self._nursery, APP, node.port)
-            await client.send_sign_in(user, self.users)
-            self.clients.append((user, client))
-
-    async def settle(self) -> None:
-        """Return when every view and every node's answer equals the truth; nobody was told the same thing twice."""
-        truth = Counter(user for user, _ in self.clients)
-        online = {user: user in truth for user in self.users}
-        await all_until([client for _, client in self.clients], lambda client: client.signed_in and client.view == online)
-        counts = {user: truth[user] for user in self.users}
-        for node in self._nodes:
-            assert await counted(node, *self.users) == counts
-        for _, client in self.clients:
-            for user in self.users:
-                told = client.changes_of(user)
-                assert all(before != after for before, after in pairwise(told)), (user, told)
-
-
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_nobody_is_a_ghost_after_a_hundred_random_connects_and_disconnects(processes: Processes, seed: int) -> None:
-    """However they left, and wherever they came back."""
-    _, nodes = start_three(processes, USHER_PRESENCE__LINGER="0.2")
-    async with trio.open_nursery() as nursery:
-        crowd = Crowd(nursery, nodes, seed)
-        for _ in range(100):
-            await crowd.move()
-        await crowd.settle()
-        assert sum(total(node, "usher_presence_repairs_total") for node in nodes) == 0
-        nursery.cancel_scope.cancel()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [3, 4])
-async def test_nobody_is_a_ghost_when_nats_is_killed_while_people_come_and_go(processes: Processes, seed: int) -> None:
-    """What was lost on the way is found, and holders know each other again."""
-    nats, nodes = start_three(processes, USHER_PRESENCE__LINGER="0.2")
-    async with trio.open_nursery() as nursery:
-        crowd = Crowd(nursery, nodes, seed)
-        for _ in range(4):
-            for _ in range(15):
-                await crowd.move()
-            nats.kill()
-            for _ in range(10):
-                await crowd.move()
-            nats.start()
-            await ready(nats)
-        await crowd.settle()
         nursery.cancel_scope.cancel()

@@ -154,7 +154,7 @@ class _Scenario:
     async def _break(self) -> None:
         faults = FAULTS[self.profile]
         while faults and trio.current_time() < _END:
-            await trio.sleep(self.random.uniform(0.05, 1.5))
+            await trio.sleep_until(min(_END, trio.current_time() + self.random.uniform(0.05, 1.5)))
             await self.random.choice(faults)(self.world, _END)
 
     # -- checking -------------------------------------------------------------------------------------------------
