@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cluster.directory import Directory, Edge, Outcome
 from cluster.envelope import Ask, Change, Heartbeat, Snapshot
@@ -25,8 +25,14 @@ _pairs = st.tuples(_nodes, _nodes).filter(lambda pair: pair[0] != pair[1])
 _Message = Change | Ask | Snapshot | Heartbeat
 
 
+def _is_busy(machine: "DirectoryMachine") -> bool:
+    return any(machine.flying.values())
+
+
 class DirectoryMachine(RuleBasedStateMachine):
     """Messages of one publisher stay in order, as the bus promises; any of them may be lost or come twice."""
+
+    disorder = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,11 +46,12 @@ class DirectoryMachine(RuleBasedStateMachine):
 
     @initialize()
     def meet(self) -> None:
-        """Everybody knows everybody, watches the first shard, and is up to date."""
+        """Everybody knows everybody, watches everything, and is up to date."""
         for one, other in self.flying:
             self.peer_up((one, other))
         for node in _NODES:
-            self.watch(node, _SHARDS[0])
+            for shard in _SHARDS:
+                self.watch(node, shard)
         self.deliver_all()
 
     # -- what nodes do --------------------------------------------------------------------------------------------
@@ -111,24 +118,37 @@ class DirectoryMachine(RuleBasedStateMachine):
 
     # -- what becomes of messages ---------------------------------------------------------------------------------
 
-    @rule(pair=_pairs, count=st.integers(1, 4))
-    def deliver(self, pair: tuple[str, str], count: int) -> None:
+    @precondition(_is_busy)
+    @rule(data=st.data(), count=st.integers(1, 4))
+    def deliver(self, data: st.DataObject, count: int) -> None:
         """Some messages arrive, in order."""
-        for _ in range(count):
-            if self.flying[pair]:
-                self._receive(pair[1], self.flying[pair].popleft())
+        pair, messages = self._busy(data)
+        for _ in range(min(count, len(messages))):
+            self._receive(pair[1], messages.popleft())
 
-    @rule(pair=_pairs, count=st.integers(1, 3))
-    def lose(self, pair: tuple[str, str], count: int) -> None:
-        """Some messages do not."""
-        for _ in range(min(count, len(self.flying[pair]))):
-            self.flying[pair].popleft()
+    @precondition(_is_busy)
+    @rule(data=st.data(), index=st.integers(0, 5))
+    def lose(self, data: st.DataObject, index: int) -> None:
+        """A message does not arrive."""
+        _, messages = self._busy(data)
+        del messages[index % len(messages)]
 
-    @rule(pair=_pairs)
-    def repeat(self, pair: tuple[str, str]) -> None:
-        """A message comes twice."""
-        if self.flying[pair]:
-            self._receive(pair[1], self.flying[pair][0])
+    @precondition(_is_busy)
+    @rule(data=st.data())
+    def lose_all(self, data: st.DataObject) -> None:
+        """What is on its way between two nodes does not arrive."""
+        self._busy(data)[1].clear()
+
+    @precondition(_is_busy)
+    @rule(data=st.data(), index=st.integers(0, 5))
+    def repeat(self, data: st.DataObject, index: int) -> None:
+        """A message comes now, and later again."""
+        pair, messages = self._busy(data)
+        self._receive(pair[1], messages[index % len(messages) if self.disorder else 0])
+
+    def _busy(self, data: st.DataObject) -> tuple[tuple[str, str], deque[_Message]]:
+        pair = data.draw(st.sampled_from([pair for pair, messages in self.flying.items() if messages]))
+        return pair, self.flying[pair]
 
     def _publish(self, sender: str, message: _Message) -> None:
         for receiver in _NODES:
@@ -209,15 +229,17 @@ class DirectoryMachine(RuleBasedStateMachine):
 class DisorderMachine(DirectoryMachine):
     """Messages of one publisher overtake each other too, which a bus must not let happen, and the numbers forgive."""
 
-    @rule(pair=_pairs, index=st.integers(0, 10))
-    def deliver_any(self, pair: tuple[str, str], index: int) -> None:
+    disorder = True
+
+    @precondition(_is_busy)
+    @rule(data=st.data(), index=st.integers(0, 10))
+    def deliver_any(self, data: st.DataObject, index: int) -> None:
         """Some message arrives before others that were sent first."""
-        messages = self.flying[pair]
-        if messages:
-            index %= len(messages)
-            message = messages[index]
-            del messages[index]
-            self._receive(pair[1], message)
+        pair, messages = self._busy(data)
+        index %= len(messages)
+        message = messages[index]
+        del messages[index]
+        self._receive(pair[1], message)
 
 
 TestDirectory = DirectoryMachine.TestCase
