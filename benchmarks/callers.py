@@ -79,7 +79,7 @@ class Callers:
             self._lost(caller)
             return
         caller.heard += data
-        if not _is_whole(caller.heard):
+        if not is_whole(caller.heard):
             return
         if not caller.heard.startswith(b"HTTP/1.1 200"):
             raise LoadError(f"the HTTP API refused: {caller.heard[:300].decode(errors='replace')}")
@@ -103,7 +103,8 @@ class Callers:
         caller.sock.close()
 
 
-def _is_whole(response: bytes) -> bool:
+def is_whole(response: bytes) -> bool:
+    """Whether all of an answer is there, by its length or its last chunk."""
     head, end, body = response.partition(b"\r\n\r\n")
     if not end:
         return False

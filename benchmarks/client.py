@@ -23,6 +23,7 @@ WINDOW = 1000
 _CONNECT_WINDOW = 200
 _READ = 256 * 1024
 _PATIENCE = 120.0
+_NUMBER = re.compile(rb'number\\*":(\d+)')
 _SOCKET_ID = re.compile(rb'socket_id\\?":\\?"([\d.]+)')
 
 
@@ -33,12 +34,13 @@ class LoadError(Exception):
 class Link:
     """One connection."""
 
-    __slots__ = ("left", "number", "rest", "sock", "socket_id")
+    __slots__ = ("left", "number", "rest", "sock", "socket_id", "user")
 
     def __init__(self, sock: socket.socket, number: int) -> None:
         self.sock = sock
         self.number = number
         self.socket_id = ""
+        self.user = ""
         self.rest = b""  # of a frame that is not whole yet
         self.left = 0  # answers that are still to come
 
@@ -61,6 +63,17 @@ class Link:
         if b"\x89\x00" in data:
             self.sock.send(wire.WS_PONG)
         return data
+
+    def receive_close(self) -> bool:
+        """Whether the server has closed it. What else comes, errors too, is ignored."""
+        try:
+            data = self.sock.recv(_READ)
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            return True
+        self.rest += data
+        return not data or any(opcode == wire.CLOSE for opcode, _ in wire.frames_of(self.rest))
 
 
 class Swarm:
@@ -129,6 +142,8 @@ class Swarm:
         """The next `exchange` signs in as these users, from connection `first` on."""
         lists = watchlists or [()] * len(users)
         links = self._links[first : first + len(users)]
+        for link, user in zip(links, users, strict=True):
+            link.user = user
         self._first = first
         self._frames = [
             wire.encode_sign_in(self._app, link.socket_id, user, watched)
@@ -156,7 +171,7 @@ class Swarm:
         while open_ends:
             for fd, _ in poll():
                 link = self._by_fd[fd]
-                got = link.receive().count(answer)
+                got = self._hear(link).count(answer)
                 if not got:
                     continue
                 link.left -= got
@@ -166,6 +181,10 @@ class Swarm:
                     open_ends -= 1
                     for following, frame in islice(waiting, 1):
                         self._ask(following, frame, rounds)
+
+    def _hear(self, link: Link) -> bytes:
+        """The whole frames that came; what looks into them all overrides this."""
+        return link.receive()
 
     def _ask(self, link: Link, frame: bytes, rounds: int) -> None:
         link.left = rounds
@@ -181,6 +200,31 @@ class Swarm:
         if count < 0:
             raise LoadError(f"{-count} events more than were sent")
         return time.monotonic()
+
+    def receive_by_user(self, user: str, event: bytes, count: int) -> float:
+        """The same for `count` events to each connection of a user."""
+        return self.receive(event, count * sum(link.user == user for link in self._links))
+
+    def receive_numbered(self, count: int) -> list[tuple[int, float]]:
+        """Wait for that many events whose data has a `number`: the numbers, and the monotonic time when each was read."""
+        poll, found = self._polls(), []
+        while len(found) < count:
+            for fd, _ in poll():
+                data, now = self._by_fd[fd].receive(), time.monotonic()
+                found += [(int(number), now) for number in _NUMBER.findall(data)]
+        return found
+
+    def receive_closes(self, count: int) -> list[tuple[str, float]]:
+        """Wait until the server has closed that many connections: their users, and the monotonic time when each was told."""
+        poll: Callable[[], Iterable[tuple[int, int]]] = self._polls()
+        found: list[tuple[str, float]] = []
+        while len(found) < count:
+            for fd, _ in poll():
+                link = self._by_fd[fd]
+                if link.receive_close():
+                    found.append((link.user, time.monotonic()))
+                    self.close(link.number, 1)
+        return found
 
     def _polls(self, patience: float = _PATIENCE) -> Callable[[], Iterable[tuple[int, int]]]:
         """Poll what is ready; raises `LoadError` when it has taken too long altogether."""

@@ -1,6 +1,7 @@
 """What was measured: figures of single runs, rows of the report made of them, and what has to be reached. Pure."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from statistics import median
@@ -36,6 +37,8 @@ class Goal:
     """At least this many times as good as the other; 0: none."""
     at_most: float = 0.0
     """The value is at most this; 0: none."""
+    at_least: float = 0.0
+    """The value is at least this; 0: none."""
 
 
 GOALS: Mapping[str, Goal] = {
@@ -47,6 +50,10 @@ GOALS: Mapping[str, Goal] = {
     "server-to-user, one node": Goal(ratio=1.5),
     "server-to-user, two nodes": Goal(ratio=2.0),
     "memory": Goal(ratio=2.0, at_most=3.0),
+    "share of a bare loop": Goal(at_least=80.0),
+    "p50 against a bare hop": Goal(at_most=3.0),
+    "p99 against a bare hop": Goal(at_most=10.0),
+    "watchers whose view is right": Goal(at_least=100.0),
 }
 """By the beginning of a line's name."""
 
@@ -81,9 +88,23 @@ class Row:
         goal, ratio, value = self.goal, self.ratio(ours, theirs), self.median(ours)
         if goal is None or value is None or (goal.ratio and ratio is None):
             return ""
-        reached = (not goal.ratio or (ratio or 0) >= goal.ratio) and (not goal.at_most or value <= goal.at_most)
-        asked = [f"≥ {goal.ratio:g}"] * bool(goal.ratio) + [f"≤ {goal.at_most:g} {self.unit}"] * bool(goal.at_most)
+        asked = []
+        reached = True
+        if goal.ratio:
+            asked.append(f"≥ {goal.ratio:g}")
+            reached = (ratio or 0) >= goal.ratio
+        if goal.at_most:
+            asked.append(f"≤ {goal.at_most:g} {self.unit}")
+            reached = reached and value <= goal.at_most
+        if goal.at_least:
+            asked.append(f"≥ {goal.at_least:g} {self.unit}")
+            reached = reached and value >= goal.at_least
         return f"{'reached' if reached else 'not reached'} ({', '.join(asked)})"
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least `share` (0 to 1) of all are not above. There must be values."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def rows_of(runs: Iterable[tuple[str, Figure]]) -> list[Row]:

@@ -45,6 +45,7 @@ class Running:
     app: App
     nodes: list[Node] = field(default_factory=list)
     bus: Program | None = None
+    bus_url: str = ""
     exit: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:
@@ -100,7 +101,7 @@ class _Started:
         with ExitStack() as undo:
             undo.push(running.__exit__)
             directory = Path(running.exit.enter_context(TemporaryDirectory(prefix="usher-bench-")))
-            nats = _start_bus(running, directory) if nodes > 1 else ""
+            running.bus_url = nats = _start_bus(running, directory) if nodes > 1 else ""
             for number in range(nodes):
                 node = self._start_node(_Place(number, nodes, directory, nats))
                 running.nodes.append(node)

@@ -44,6 +44,14 @@ class Cost:
         """Of all nodes together; 0 if it is not seen."""
         return sum(self.nodes)
 
+    def add(self, other: "Cost") -> None:
+        """Count another section of the same nodes in."""
+        earlier = self.nodes or [0.0] * len(other.nodes)
+        self.nodes = [mine + more for mine, more in zip(earlier, other.nodes, strict=True)]
+        self.kernel += other.kernel
+        self.bus += other.bus
+        self.wall += other.wall
+
 
 class Stage:
     """Fresh nodes and fresh clients for one scenario. A context manager."""

@@ -7,7 +7,7 @@ same, and the payload can be written as it is.
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 ESTABLISHED = b"pusher:connection_established"
@@ -19,6 +19,9 @@ ERROR = b"pusher:error"
 
 EVENT_NAME = "bench-event"
 EVENT = EVENT_NAME.encode()
+
+CLOSE = 8
+"""The opcode of a close frame."""
 
 WS_PONG = b"\x8a\x80\0\0\0\0"
 """Answers an empty WebSocket ping, which keeps idle connections open."""
@@ -64,6 +67,13 @@ def encode_text(text: str) -> bytes:
     return (short or b"\x81\xfe" + length.to_bytes(2, "big")) + b"\0\0\0\0" + payload
 
 
+def encode_from_server(text: str) -> bytes:
+    """A text frame of a server."""
+    payload = text.encode()
+    length = len(payload)
+    return (bytes((0x81, length)) if length < 126 else b"\x81\x7e" + length.to_bytes(2, "big")) + payload
+
+
 PING = encode_text('{"event":"pusher:ping","data":{}}')
 
 
@@ -100,23 +110,48 @@ def encode_request(address: Address, app: App, path: str, body: dict[str, object
     ).encode() + content
 
 
+def event_text(channel: str, data: str) -> str:
+    """An event as clients get it."""
+    return json.dumps({"event": EVENT_NAME, "channel": channel, "data": data}, separators=(",", ":"))
+
+
 def encode_event(address: Address, app: App, channel: str, data: str, now: float) -> bytes:
     """A request that sends one event to one channel."""
     return encode_request(address, app, "/events", {"name": EVENT_NAME, "data": data, "channels": [channel]}, now)
 
 
+def encode_termination(address: Address, app: App, user: str, now: float) -> bytes:
+    """A request that terminates a user, whose id needs no escapes."""
+    return encode_request(address, app, f"/users/{user}/terminate_connections", {}, now)
+
+
+def frames_of(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The opcode and payload of each whole frame of a server that begins `data`."""
+    start = 0
+    while end := _end_of_frame(data, start):
+        wide = {126: 2, 127: 8}.get(data[start + 1], 0)
+        yield data[start] & 15, data[start + 2 + wide : end]
+        start = end
+
+
 def count_frames(data: bytes) -> tuple[int, int]:
     """How many whole frames of a server begin `data`, and how many bytes they take."""
-    size, start, frames = len(data), 0, 0
-    while start + 2 <= size:
-        length = data[start + 1]
-        end = start + 2 + length
-        if length > 125:
-            wide = 2 if length == 126 else 8
-            if start + 2 + wide > size:
-                break
-            end = start + 2 + wide + int.from_bytes(data[start + 2 : start + 2 + wide], "big")
-        if end > size:
-            break
+    start, frames = 0, 0
+    while end := _end_of_frame(data, start):
         frames, start = frames + 1, end
     return frames, start
+
+
+def _end_of_frame(data: bytes, start: int) -> int:
+    """Where the frame that begins at `start` ends; 0 if it is not whole."""
+    size = len(data)
+    if start + 2 > size:
+        return 0
+    length = data[start + 1]
+    end = start + 2 + length
+    if length > 125:
+        wide = 2 if length == 126 else 8
+        if start + 2 + wide > size:
+            return 0
+        end = start + 2 + wide + int.from_bytes(data[start + 2 : start + 2 + wide], "big")
+    return end if end <= size else 0

@@ -75,8 +75,8 @@ def _serve(pipe: Connection, make: Callable[..., object], args: Sequence[object]
 class Fleet:
     """Connections in the order of their opening, each signed in as one user at most, spread over worker processes."""
 
-    def __init__(self, app: App, workers: int) -> None:
-        self._workers = [Worker(Swarm, app) for _ in range(workers)]
+    def __init__(self, app: App, workers: int, make: Callable[[App], Swarm] = Swarm) -> None:
+        self._workers = [Worker(make, app) for _ in range(workers)]
         self._counts = [0] * workers
         self._firsts = [0] * workers  # of the newest connections, in each worker
         self._owners: dict[str, int] = {}  # the worker of each user
@@ -119,6 +119,35 @@ class Fleet:
         counts = Counter(self._owners[user] for user in users)
         for number, worker in enumerate(self._workers):
             worker.begin("receive", wire.EVENT, counts[number])
+
+    def begin_receive_by_all(self) -> None:
+        """Start waiting for one event to each of the newest connections. `finish_receive` must follow."""
+        for worker, count, first in zip(self._workers, self._counts, self._firsts, strict=True):
+            worker.begin("receive", wire.EVENT, count - first)
+
+    def begin_receive_by_user(self, user: str, events: int) -> None:
+        """The same for so many events to each connection of this user, whenever it was opened."""
+        for worker in self._workers:
+            worker.begin("receive_by_user", user, wire.EVENT, events)
+
+    def begin_receive_numbered(self, users: Sequence[str]) -> None:
+        """The same for numbered events to these users, who have one connection each. `finish_numbered` must follow."""
+        counts = Counter(self._owners[user] for user in users)
+        for number, worker in enumerate(self._workers):
+            worker.begin("receive_numbered", counts[number])
+
+    def finish_numbered(self) -> dict[int, float]:
+        """All have come: when, by their numbers."""
+        return {number: at for worker in self._workers for number, at in worker.finish()}
+
+    def begin_receive_closes(self) -> None:
+        """Start waiting until the server has closed every connection. `finish_closes` must follow."""
+        for worker, count in zip(self._workers, self._counts, strict=True):
+            worker.begin("receive_closes", count)
+
+    def finish_closes(self) -> list[tuple[str, float]]:
+        """All are closed: the user and the time of each."""
+        return [close for worker in self._workers for close in worker.finish()]
 
     def finish_receive(self) -> list[float]:
         """All have come; when, in each worker."""

@@ -123,7 +123,7 @@ class Node:
     def _choose_transport(self, listener: trio.SocketListener) -> trio.abc.Listener[Any]:
         """TLS goes the way of all streams; plain TCP the fast one, where there is epoll."""
         if self._tls is not None:
-            return trio.SSLListener(listener, self._tls, https_compatible=True)
+            return trio.SSLListener(listener, self._tls)
         return PlainListener(listener) if SUPPORTED else listener
 
     async def _leave(self) -> None:

@@ -1,10 +1,11 @@
 """Steps that several scenarios take: each does one thing to the newest connections of the fleet, and says what it cost."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from benchmarks import wire
 from benchmarks.figures import Better, Figure
+from benchmarks.health import Health
 from benchmarks.servers import Node
 from benchmarks.stage import Stage
 from benchmarks.wire import Address
@@ -95,3 +96,12 @@ def idle(stage: Stage, line: str, seconds: float) -> Figure:
     with stage.measure(line) as cost:
         time.sleep(seconds)
     return Figure(line, 100 * cost.cpu / cost.wall, "% of a core", Better.LOWER, {"cpu": cost.cpu, "wall": cost.wall})
+
+
+def health(found: Health, at: str) -> Iterator[Figure]:
+    """Whether nodes answered in time while something else went on."""
+    yield Figure("loop lag, p99, below" + at, 1000 * found.lag_quantile(0.99), "ms", Better.LOWER)
+    yield Figure("loop lag, longest, below" + at, 1000 * found.lag_quantile(1.0), "ms", Better.LOWER)
+    detail = {"asked": found.asked, "unanswered": found.unanswered}
+    yield Figure("/livez, slowest answer" + at, 1000 * found.slowest, "ms", Better.LOWER, detail)
+    yield Figure("/livez, unanswered" + at, found.unanswered, "of all", Better.LOWER, detail)

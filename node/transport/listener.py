@@ -46,7 +46,8 @@ async def serve(  # noqa: PLR0913, PLR0917 - the seam's two sides, and what both
     try:
         async with trio.open_nursery() as polling, trio.open_nursery() as connections:
             plain = PlainServer(acceptor, api, api_nowait, settings, metrics, polling)
-            polling.start_soon(plain.run)
+            if any(isinstance(listener, PlainListener) for listener in listeners):
+                polling.start_soon(plain.run)
             async with trio.open_nursery() as accepting:
                 for listener in listeners:
                     if isinstance(listener, PlainListener):

@@ -3,7 +3,7 @@
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -99,3 +99,16 @@ async def counted(node: Node, *users: str) -> dict[str, int]:
     """How many connections the users have, as this node tells."""
     async with api(node) as backend:
         return {user: await backend.connections(user) for user in users}
+
+
+async def count_becomes(node: Node, expected: Mapping[str, int], patience: float = 5.0) -> None:
+    """Return when this node tells so many connections of each user.
+
+    The holders of a user learn of a new one a moment after its client learns of its success: until then one may miss.
+    """
+    told: dict[str, int] = {}
+    with trio.move_on_after(patience):
+        while (told := await counted(node, *expected)) != expected:
+            await trio.sleep(0.05)
+        return
+    raise AssertionError(f"expected {expected}, told {told}")

@@ -18,6 +18,7 @@ from tests.integration.support import (
     APP,
     all_of,
     api,
+    count_becomes,
     counted,
     eventually,
     has_peers,
@@ -96,7 +97,7 @@ async def test_users_of_a_killed_node_come_online_again_when_they_return_late(pr
         await watcher.until(lambda: watcher.changes_of("late") == [True, False, True])
         await ready(doomed)
         await signed_in(nursery, doomed, ["late"])
-        assert await counted(third, "late") == {"late": 2}
+        await count_becomes(third, {"late": 2})
         assert watcher.changes_of("late") == [True, False, True]
         nursery.cancel_scope.cancel()
 

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from tests.client import Client, all_until, connect
-from tests.integration.support import APP, counted, eventually, names, ready, start_three, total
+from tests.integration.support import APP, count_becomes, eventually, names, ready, start_three, total
 from tests.processes import Node, Processes
 
 
@@ -44,7 +44,7 @@ class Crowd:
         await all_until([client for _, client in self.clients], lambda client: client.signed_in and client.view == online)
         counts = {user: truth[user] for user in self.users}
         for node in self._nodes:
-            assert await counted(node, *self.users) == counts
+            await count_becomes(node, counts)
         for _, client in self.clients:
             for user in self.users:
                 told = client.changes_of(user)

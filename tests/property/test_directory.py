@@ -29,10 +29,15 @@ def _is_busy(machine: "DirectoryMachine") -> bool:
     return any(machine.flying.values())
 
 
+def _may_lose(machine: "DirectoryMachine") -> bool:
+    return machine.lossy and _is_busy(machine)
+
+
 class DirectoryMachine(RuleBasedStateMachine):
     """Messages of one publisher stay in order, as the bus promises; any of them may be lost or come twice."""
 
     disorder = False
+    lossy = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,6 +47,8 @@ class DirectoryMachine(RuleBasedStateMachine):
             (sender, receiver): deque() for sender in _NODES for receiver in _NODES if sender != receiver
         }
         self.met: set[tuple[str, str]] = set()
+        self.history: dict[tuple[str, str, int], set[str]] = {}  # by (node, shard, number): its keys then
+        self.seen: dict[tuple[str, str, str], int] = {}  # by (watcher, peer, shard): the number last seen
         self.told: dict[tuple[str, str, str], bool] = {}  # by (watcher, shard, key): what its edges add up to
 
     @initialize()
@@ -126,14 +133,14 @@ class DirectoryMachine(RuleBasedStateMachine):
         for _ in range(min(count, len(messages))):
             self._receive(pair[1], messages.popleft())
 
-    @precondition(_is_busy)
+    @precondition(_may_lose)
     @rule(data=st.data(), index=st.integers(0, 5))
     def lose(self, data: st.DataObject, index: int) -> None:
         """A message does not arrive."""
         _, messages = self._busy(data)
         del messages[index % len(messages)]
 
-    @precondition(_is_busy)
+    @precondition(_may_lose)
     @rule(data=st.data())
     def lose_all(self, data: st.DataObject) -> None:
         """What is on its way between two nodes does not arrive."""
@@ -151,6 +158,8 @@ class DirectoryMachine(RuleBasedStateMachine):
         return pair, self.flying[pair]
 
     def _publish(self, sender: str, message: _Message) -> None:
+        if isinstance(message, Change):
+            self.history[sender, message.shard, message.number] = set(self.nodes[sender].own(message.shard)[1])
         for receiver in _NODES:
             if receiver != sender:
                 self.flying[sender, receiver].append(message)
@@ -167,7 +176,8 @@ class DirectoryMachine(RuleBasedStateMachine):
             case Snapshot():
                 self._heed(node, directory.receive_snapshot(message))
             case Heartbeat():
-                directory.receive_numbers(message.node, message.numbers)
+                missed = directory.receive_numbers(message.node, message.numbers)
+                assert self.lossy or not missed
                 self._ask(node)
             case Ask():
                 for shard in message.shards:
@@ -176,6 +186,7 @@ class DirectoryMachine(RuleBasedStateMachine):
                     self.flying[node, message.node].append(answer)
 
     def _heed(self, node: str, outcome: Outcome) -> None:
+        assert self.lossy or not outcome.repair
         assert len(set(outcome.ready)) == len(outcome.ready)
         assert all(self.nodes[node].is_ready(shard) for shard in outcome.ready)
         self._tell(node, outcome.edges)
@@ -198,9 +209,25 @@ class DirectoryMachine(RuleBasedStateMachine):
 
     @invariant()
     def own_entries_are_never_doubted(self) -> None:
-        """What a node holds itself it knows."""
+        """What a node holds itself it knows; and nobody holds anything who is not there."""
         for node, shard, key in self.told:
-            assert (node in self.nodes[node].holders(shard, key)) is (key in self.nodes[node].own(shard)[1])
+            holders = self.nodes[node].holders(shard, key)
+            assert (node in holders) is (key in self.nodes[node].own(shard)[1])
+            assert holders - {node} <= {peer for watcher, peer in self.met if watcher == node}
+
+    @invariant()
+    def a_view_of_a_peer_is_one_that_was_true(self) -> None:
+        """Never a mixture of two moments; and never older than it was, from one meeting to the next parting."""
+        seen, self.seen = self.seen, {}
+        for watcher, peer in self.met:
+            for shard in _SHARDS:
+                part = self.nodes[watcher]._part(peer, shard)
+                if part is None or (part.number is None and not part.floor):
+                    continue  # nothing heard since they met
+                number = part.floor if part.number is None else part.number
+                assert set(part.entries) == self.history.get((peer, shard, number), set())
+                assert number >= seen.get((watcher, peer, shard), 0)
+                self.seen[watcher, peer, shard] = number
 
     def teardown(self) -> None:
         """From now on everything comes through: all views become the truth, and stay ready."""
@@ -242,6 +269,14 @@ class DisorderMachine(DirectoryMachine):
         self._receive(pair[1], message)
 
 
+class HealthyMachine(DirectoryMachine):
+    """Nothing is lost, so nothing is ever asked for again."""
+
+    lossy = False
+
+
+TestHealthy = HealthyMachine.TestCase
+TestHealthy.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
 TestDirectory = DirectoryMachine.TestCase
 TestDirectory.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
 TestDisorder = DisorderMachine.TestCase
