@@ -90,22 +90,25 @@ class Swarm:
 
     # -- opening and closing --------------------------------------------------------------------------------------
 
-    def connect(self, address: Address, count: int) -> None:
-        """Open connections until each was told its socket id."""
-        handshake = wire.encode_handshake(address, self._app)
+    def connect(self, address: Address, count: int, others: Sequence[Address] = ()) -> None:
+        """Open connections, to all addresses in turn, until each was told its socket id."""
+        addresses = [(each, wire.encode_handshake(each, self._app)) for each in (address, *others)]
         waiting: dict[int, Link] = {}
         poll = self._polls()
         opened = 0
         while opened < count or waiting:
             while opened < count and len(waiting) < _CONNECT_WINDOW:
-                link = Link(begin_connect(address, self._sources), len(self._links))
+                target = addresses[len(self._links) % len(addresses)][0]
+                link = Link(begin_connect(target, self._sources), len(self._links))
                 self._links.append(link)
                 waiting[link.sock.fileno()] = self._by_fd[link.sock.fileno()] = link
                 self._epoll.register(link.sock.fileno(), select.EPOLLOUT)
                 opened += 1
             for fd, _ in poll():
-                link = waiting[fd]
-                if self._advance(link, address, handshake):
+                link = self._by_fd[fd]
+                if fd not in waiting:
+                    self._hear(link)
+                elif self._advance(link, *addresses[link.number % len(addresses)]):
                     del waiting[fd]
 
     def _advance(self, link: Link, address: Address, handshake: bytes) -> bool:
@@ -207,7 +210,8 @@ class Swarm:
 
     def receive_numbered(self, count: int) -> list[tuple[int, float]]:
         """Wait for that many events whose data has a `number`: the numbers, and the monotonic time when each was read."""
-        poll, found = self._polls(), []
+        poll = self._polls()
+        found: list[tuple[int, float]] = []
         while len(found) < count:
             for fd, _ in poll():
                 data, now = self._by_fd[fd].receive(), time.monotonic()
@@ -216,7 +220,7 @@ class Swarm:
 
     def receive_closes(self, count: int) -> list[tuple[str, float]]:
         """Wait until the server has closed that many connections: their users, and the monotonic time when each was told."""
-        poll: Callable[[], Iterable[tuple[int, int]]] = self._polls()
+        poll = self._polls()
         found: list[tuple[str, float]] = []
         while len(found) < count:
             for fd, _ in poll():

@@ -33,7 +33,7 @@ class Health:
     lag: Mapping[float, float] = field(default_factory=dict)
     """How many wake-ups of all loops were late by how many seconds at most, cumulative."""
     counted: Mapping[str, float] = field(default_factory=dict)
-    """By how much each metric grew, its labels and the nodes added up."""
+    """By how much each metric grew, all nodes added up: as `name`, over all labels, and as `name label="value"`."""
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -68,18 +68,19 @@ class Health:
         lag: dict[float, float] = {}
         counted: dict[str, float] = {}
         for node in self.nodes:
-            with urllib.request.urlopen(f"{node.ops_url}/metrics", timeout=_TIMEOUT) as response:
+            with urllib.request.urlopen(f"{node.ops_url}/metrics", timeout=_TIMEOUT) as response:  # noqa: S310 - a node started here
                 text = response.read().decode()
             add_samples(text, lag, counted)
         return lag, counted
 
 
 def add_samples(text: str, lag: dict[float, float], counted: dict[str, float]) -> None:
-    """Add what a page of metrics says: the buckets of loop lag by their bounds, and sums over the labels of all else."""
+    """Add what a page of metrics says: the buckets of loop lag by their bounds, and all samples as `Health.counted`."""
     for name, labels, value in _SAMPLE.findall(text):
         if name == _LAG and (bound := _BOUND.search(labels)):
             lag[float(bound[1])] = lag.get(float(bound[1]), 0.0) + float(value)
-        counted[name] = counted.get(name, 0.0) + float(value)
+        for key in {name, f"{name} {labels}".strip()}:
+            counted[key] = counted.get(key, 0.0) + float(value)
 
 
 def quantile_bound(buckets: Mapping[float, float], share: float) -> float:

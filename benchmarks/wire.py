@@ -20,8 +20,8 @@ ERROR = b"pusher:error"
 EVENT_NAME = "bench-event"
 EVENT = EVENT_NAME.encode()
 
-CLOSE = 8
-"""The opcode of a close frame."""
+TEXT, CLOSE = 1, 8
+"""Opcodes of frames."""
 
 WS_PONG = b"\x8a\x80\0\0\0\0"
 """Answers an empty WebSocket ping, which keeps idle connections open."""

@@ -87,13 +87,13 @@ class Fleet:
         for worker in self._workers:
             worker.close()
 
-    def connect(self, address: Address, count: int) -> None:
-        """Open connections. `prepare_*` are about these newest ones until more are opened."""
+    def connect(self, address: Address, count: int, others: Sequence[Address] = ()) -> None:
+        """Open connections, to all addresses in turn. `prepare_*` are about these newest ones until more are opened."""
         shares = _split(count, len(self._workers))
         self._firsts = list(self._counts)
         self._counts = [before + share for before, share in zip(self._counts, shares, strict=True)]
         self.size += count
-        self._all("connect", *((address, share) for share in shares))
+        self._all("connect", *((address, share, others) for share in shares))
 
     def prepare_sign_in(self, users: Sequence[str], watchlists: Sequence[Sequence[str]] = ()) -> None:
         """One user for each of the newest connections."""
@@ -148,6 +148,10 @@ class Fleet:
     def finish_closes(self) -> list[tuple[str, float]]:
         """All are closed: the user and the time of each."""
         return [close for worker in self._workers for close in worker.finish()]
+
+    def all(self, method: str, *args: object) -> list[Any]:
+        """Run a method with the same arguments in every worker at once; what each returned."""
+        return self._all(method, *(args for _ in self._workers))
 
     def finish_receive(self) -> list[float]:
         """All have come; when, in each worker."""

@@ -57,10 +57,18 @@ class Fence:
                 await trio.sleep(self._core.settings.tick_interval)
                 self._wanted.set()
                 continue
-            for number, passed in enumerate(waiters, 1):
+            await self._tell(waiters)
+
+    async def _tell(self, waiters: list[Callable[[], None]]) -> None:
+        """Slice by slice; whoever is left when the bus goes away waits for the next round."""
+        while waiters and not self._interrupted:
+            for passed in waiters[:_SLICE]:
                 passed()
-                if number % _SLICE == 0:
-                    await trio.lowlevel.checkpoint()
+            del waiters[:_SLICE]
+            await trio.lowlevel.checkpoint()
+        if waiters:
+            self._waiters = waiters + self._waiters
+            self._wanted.set()
 
     async def _round(self) -> None:
         start = trio.current_time()

@@ -144,6 +144,8 @@ class Holders:
 
     async def ask(self, question: Question | Terminate) -> int:
         """What all other holders answer, summed. Raises `BusAwayError` if one of them, alive, did not answer."""
+        if self._core.bus.alone:
+            return 0
         held = self._held.get((question.app, question.user))
         expected = set(held.others) if held else set()
         answers: dict[str, int] = {}

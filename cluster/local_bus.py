@@ -47,8 +47,9 @@ class Broker:
     def _deliver(self, sender: "LocalBus", subject: str, payload: bytes, reply: str) -> None:
         heard = False
         for pattern in (subject, subject.rpartition(".")[0] + ".*"):
-            for (bus, _), handler in list(self._interests.get(pattern, {}).items()):
-                if bus is not sender:
+            handlers = self._interests.get(pattern, {})
+            for interest, handler in list(handlers.items()):
+                if interest[0] is not sender and interest in handlers:  # an earlier handler may have dropped it
                     heard = True
                     handler(subject, payload, reply)
         if reply and not heard:

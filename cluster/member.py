@@ -133,7 +133,8 @@ class Member:
     def confirm(self, app: str, user: str, shards: Iterable[str], done: Callable[[bool], None]) -> None:
         """Call `done(True)` once the user's interest is known everywhere and the shards are complete; perhaps at once.
 
-        A silent peer delays it by `fence_timeout` at the most. `done(False)`: the bus was away for `confirm_timeout`.
+        A silent peer delays it by `fence_timeout` at the most, or twice that behind a round that waits for one already.
+        The shards stay watched until then. `done(False)`: the bus was away for `confirm_timeout`.
         """
         self._confirmations.confirm(app, user, shards, done)
 

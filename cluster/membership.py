@@ -4,8 +4,9 @@ A node draws its id anew at every start, so an id is one incarnation: a node tha
 is found dead. Theory of operation:
 
 - A peer that is silent for `probe_after` is probed on its own subject, every `probe_interval`. "No responders" says that
-  nobody holds that subject any more; two in a row, from a bus that has been up for `settle` seconds, prove it gone. (One
-  could be a peer that is just moving to another NATS server.)
+  nobody holds that subject any more; two in a row prove it gone. (One could be a peer that is just moving to another NATS
+  server.) For `settle` seconds after the bus came up, that holds only for peers that were heard since: others may still be
+  on their way back to it.
 - A peer that holds its subject but does not answer is slow, not dead, until it has been silent for `lease`.
 - If this node itself slept (its `poll` came late), silence proves nothing: all peers get their time again.
 - A gap in the numbers of a peer's heartbeats means that changes may be lost too: the peer counts as met anew.
@@ -65,6 +66,7 @@ class Peer:
     users: int = 0
     probed_at: float = float("-inf")
     strikes: int = 0  # "no responders" in a row
+    is_back: bool = True  # heard since the bus came up last
 
 
 class Membership:
@@ -87,6 +89,8 @@ class Membership:
         """The bus carries us (again): peers may still be on their way back to it, so their silence starts now."""
         self._settled_at = now + self._settings.settle
         self._forgive(now)
+        for peer in self.peers.values():
+            peer.is_back = False
 
     def bus_down(self) -> None:
         """The bus is away: silence proves nothing."""
@@ -102,7 +106,7 @@ class Membership:
             met: list[Met | Lost] = [Met(beat.node, again=beat.number > 1)]
         else:
             met = [Met(beat.node, again=True)] if beat.number > peer.number + 1 else []
-        peer.server, peer.heard_at, peer.strikes = beat.server, now, 0
+        peer.server, peer.heard_at, peer.strikes, peer.is_back = beat.server, now, 0, True
         peer.number = max(peer.number, beat.number)
         peer.connections, peer.users = beat.connections, beat.users
         return met
@@ -110,12 +114,12 @@ class Membership:
     def answered(self, node: str, now: float) -> None:
         """A probe was answered: the peer lives, even if its heartbeats do not get through."""
         if (peer := self.peers.get(node)) is not None:
-            peer.heard_at, peer.strikes = now, 0
+            peer.heard_at, peer.strikes, peer.is_back = now, 0, True
 
     def unanswerable(self, node: str, now: float) -> list[Lost]:
         """A probe met "no responders"."""
         peer = self.peers.get(node)
-        if peer is None or now < self._settled_at:
+        if peer is None or self._settled_at == float("inf") or (now < self._settled_at and not peer.is_back):
             return []
         peer.strikes += 1
         return [self._lose(node, now, "no responders")] if peer.strikes > 1 else []

@@ -193,9 +193,10 @@ def _split(entries: Mapping[str, Any], limit: int) -> Sequence[Mapping[str, Any]
     parts: list[dict[str, Any]] = [{}]
     size = 0
     for key, value in entries.items():
-        size += len(msgpack.packb((key, value)))
-        if size > limit:
+        cost = len(msgpack.packb((key, value)))
+        if size + cost > limit and parts[-1]:
             parts.append({})
             size = 0
+        size += cost
         parts[-1][key] = value
     return parts

@@ -1,6 +1,14 @@
 """The stories that are told to servers, one in each file; their order here is that of the report."""
 
-from benchmarks.scenarios import growth, one_node, two_nodes
+from benchmarks.scenarios import fanout, growth, latency, one_node, storm, termination, two_nodes
 from benchmarks.scenarios.scenario import Scenario
 
-ALL: tuple[Scenario, ...] = (*one_node.SCENARIOS, two_nodes.SCENARIO, growth.SCENARIO)
+ALL: tuple[Scenario, ...] = (
+    *one_node.SCENARIOS,
+    two_nodes.SCENARIO,
+    fanout.SCENARIO,
+    latency.SCENARIO,
+    termination.SCENARIO,
+    storm.SCENARIO,
+    growth.SCENARIO,
+)

@@ -38,7 +38,7 @@ class Backend(ApiClient):
     async def until_connections(self, user: str, count: int) -> None:
         """Wait until the cluster counts so many connections of the user."""
         with trio.fail_after(PATIENCE):
-            while await self.connections(user) != count:  # noqa: ASYNC110 - another process's state
+            while await self.connections(user) != count:
                 await trio.sleep(0.02)
 
     async def call(self, method: str, *arguments: object) -> Any:

@@ -69,7 +69,7 @@ class Page:
     async def wait_until(self, expression: str) -> None:
         """Return when the JavaScript `expression` is true."""
         with trio.move_on_after(WAIT_TIMEOUT):
-            while not await self.evaluate(expression):  # noqa: ASYNC110 - the page has no event for it
+            while not await self.evaluate(expression):
                 await trio.sleep(0.05)
             return
         raise AssertionError(f"never true: {expression}\n{await self.evaluate('document.body.innerText')}")
@@ -184,7 +184,7 @@ async def _devtools_url(profile: Path) -> str:
     """Wait until Chromium has written down where its DevTools are."""
     file = trio.Path(profile / "DevToolsActivePort")
     with trio.fail_after(60):
-        while not (await file.exists() and len((await file.read_text()).split()) == 2):  # noqa: ASYNC110
+        while not (await file.exists() and len((await file.read_text()).split()) == 2):
             await trio.sleep(0.05)
     port, path = (await file.read_text()).split()
     return f"ws://127.0.0.1:{port}{path}"

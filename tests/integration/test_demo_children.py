@@ -66,7 +66,7 @@ async def test_child_is_killed_when_it_does_not_stop(monkeypatch: pytest.MonkeyP
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run_child, child)
         with trio.fail_after(20):
-            while "ready" not in child.last_lines:  # noqa: ASYNC110 - another process says so
+            while "ready" not in child.last_lines:
                 await trio.sleep(0.01)
         nursery.cancel_scope.cancel()
     assert not is_running(child.pid)

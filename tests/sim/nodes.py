@@ -14,7 +14,7 @@ from unittest.mock import patch
 import trio
 
 from cluster import ClusterSettings, Listener, Member, NoStats, UserEdge, UserEvent
-from tests.sim.network import SimBus
+from tests.sim.bus import SimBus
 
 Complain = Callable[[str], None]
 

@@ -10,7 +10,8 @@ import trio
 from trio.testing import MockClock
 
 from cluster import ClusterSettings, Member, UserEdge, UserEvent
-from tests.sim.network import Delays, Network, SimBus
+from tests.sim.bus import SimBus
+from tests.sim.network import Delays, Network
 from tests.sim.nodes import Counts
 from tests.waiting import carried
 

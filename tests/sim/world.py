@@ -11,7 +11,8 @@ from random import Random
 import trio
 
 from cluster import BusAwayError, ClusterSettings
-from tests.sim.network import STALE, Network, SimBus
+from tests.sim.bus import STALE, SimBus
+from tests.sim.network import Network
 from tests.sim.nodes import Hub, Phase, Session, SimNode
 
 PAD = 3.0  # seconds before trouble in which what is sent may be lost by it
