@@ -78,6 +78,11 @@ class Row:
             return None
         return mine / other if self.better is Better.HIGHER else other / mine
 
+    def overlaps(self, ours: str, theirs: str) -> bool:
+        """Whether some run of either is as good as some run of the other: a difference that noise may have made."""
+        mine, other = self.values[ours], self.values[theirs]
+        return max(min(mine), min(other)) <= min(max(mine), max(other))
+
     @property
     def goal(self) -> Goal | None:
         """What it has to reach, if anything."""
@@ -99,7 +104,8 @@ class Row:
         if goal.at_least:
             asked.append(f"≥ {goal.at_least:g} {self.unit}")
             reached = reached and value >= goal.at_least
-        return f"{'reached' if reached else 'not reached'} ({', '.join(asked)})"
+        noise = "; ranges overlap" if goal.ratio and self.overlaps(ours, theirs) else ""
+        return f"{'reached' if reached else 'not reached'} ({', '.join(asked)}{noise})"
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -32,7 +32,9 @@ def test_ratio_is_none_when_a_server_is_missing() -> None:
 @pytest.mark.parametrize(
     ("row", "verdict"),
     [
-        (_row("connect @ 2", ours=(2.0,), theirs=(2.0,)), "reached (≥ 1)"),
+        (_row("connect @ 2", ours=(2.0,), theirs=(1.0,)), "reached (≥ 1)"),
+        (_row("connect @ 2", ours=(2.0, 4.0), theirs=(1.0, 3.0)), "reached (≥ 1; ranges overlap)"),
+        (_row("connect @ 2", ours=(1.0, 3.0), theirs=(2.0, 4.0)), "not reached (≥ 1; ranges overlap)"),
         (_row("connect @ 2", ours=(1.0,), theirs=(2.0,)), "not reached (≥ 1)"),
         (_row("connect @ 2", ours=(1.0,)), ""),
         (_row("memory", Better.LOWER, ours=(2.0,), theirs=(5.0,)), "reached (≥ 2, ≤ 3 unit)"),
