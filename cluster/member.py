@@ -81,6 +81,7 @@ class Member:
         self._has_probes = trio.Event()
         self._mismatch: set[str] = set()
         self._up = trio.Event()
+        self._may_send = trio.Event()  # set once the server that carries us knows what everybody is interested in
         self.bus_ups = 0
         """How often the bus came up; the first time counts."""
 
@@ -148,6 +149,15 @@ class Member:
 
     def send_events(self, events: Iterable[UserEvent], done: Callable[[bool], None]) -> None:
         """Carry events to the other holders; `done(True)` when the bus has them, `done(False)` if it is away."""
+        if not self.connected:
+            done(False)
+        elif self._may_send.is_set():
+            self._send_events(events, done)
+        else:
+            waiting, ups = tuple(events), self.bus_ups
+            self._fence.wait(lambda: self._send_events(waiting, done) if self.bus_ups == ups else done(False))
+
+    def _send_events(self, events: Iterable[UserEvent], done: Callable[[bool], None]) -> None:
         try:
             for event in events:
                 self._holders.send_event(event)
@@ -158,11 +168,16 @@ class Member:
 
     async def terminate(self, app: str, user: str) -> int:
         """Close the user's connections on all other nodes; how many. Raises `BusAwayError`."""
-        return await self._holders.ask(Terminate(app, user))
+        return await self._ask(Terminate(app, user))
 
     async def count(self, app: str, user: str) -> int:
         """The user's connections on all other nodes. Raises `BusAwayError`."""
-        return await self._holders.ask(Question(app, user))
+        return await self._ask(Question(app, user))
+
+    async def _ask(self, question: Question | Terminate) -> int:
+        with trio.move_on_after(self._core.settings.answer_timeout):
+            await self._may_send.wait()
+        return await self._holders.ask(question)
 
     # -- running --------------------------------------------------------------------------------------------------
 
@@ -242,6 +257,8 @@ class Member:
     def bus_up(self) -> None:
         """See `cluster.bus.Watcher`: what peers said meanwhile was not heard, so ask them all."""
         self.bus_ups += 1
+        self._may_send = trio.Event()
+        self._fence.wait(self._may_send.set)  # answers cross to our new server behind the interests of those who answer
         self._membership.bus_up(trio.current_time())
         self._core.try_send(self._core.subjects.nodes, self._heartbeat(hello=True))
         for peer in self._membership.peers:
