@@ -24,6 +24,7 @@ def _lines(results: Sequence[Result], directory: Path) -> Iterator[str]:
     yield ""
     yield "Made by `python -m benchmarks`; [what each line means](../README.md). Figures are medians of all runs, with the"
     yield "range in brackets; those per CPU-second count the CPU time of all nodes together, and of no other process."
+    yield "Where the ranges of two servers overlap, their difference may be noise."
     for result in results:
         yield from _section(result, directory)
 

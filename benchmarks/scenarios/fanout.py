@@ -109,6 +109,6 @@ SCENARIO = Scenario(
     nodes=1,
     run=_run,
     limits="The kernel: most of the time is in send(2), which runs the whole path of a packet over loopback, and "
-    "wakes the receiver (86 % of the samples of py-spy). The bare loop is itself only about 1.5 times as good as soketi, so "
-    "1.5 times would leave nothing for the server. A fan-out to one user is not sliced: the node does nothing else meanwhile.",
+    "wakes the receiver (86 % of the samples of py-spy). The bare loop is itself about 1.5 times as good as soketi, so "
+    "1.5 times would leave nothing for the server. A fan-out to one user is not sliced: nothing else runs meanwhile.",
 )

@@ -90,7 +90,7 @@ SCENARIO = Scenario(
     "second has it, against a bare publish and subscribe with nats-py over the same NATS server, in turns.",
     nodes=2,
     run=_run,
-    limits="It is three hops (HTTP, NATS, WebSocket) and four processes where the bare hop is one and two; with fewer cores "
-    "than processes, what is waited for is mostly a core.",
+    limits="It is three hops (HTTP, NATS, WebSocket) and four processes where the bare hop is one and two; with fewer "
+    "cores than processes, part of it is waiting for one (how much was not measured).",
     compared=False,
 )

@@ -115,6 +115,7 @@ SCENARIO = Scenario(
     "come back; all lose their connections and come back.",
     nodes=_NODES,
     run=_run,
-    limits="Cores: nodes and load clients share those there are. Encoding and telling changes is most of the nodes' work.",
+    limits="Nodes and load clients share the cores there are, so loop lag and times by the clock are upper bounds, and how "
+    "much of them is waiting for a core is not known.",
     compared=False,
 )
