@@ -86,7 +86,19 @@ class Phase(Enum):
 class Connection:
     """One established connection. `transport` is the hub's; it is not touched here."""
 
-    __slots__ = ("app", "authorize_by", "claims", "edges", "heard_at", "phase", "probes", "socket_id", "transport", "user")
+    __slots__ = (
+        "app",
+        "authorize_by",
+        "claims",
+        "edges",
+        "heard_at",
+        "phase",
+        "probes",
+        "socket_id",
+        "transport",
+        "user",
+        "watches_from",
+    )
 
     def __init__(self, app: App, socket_id: str, transport: Transport, now: float) -> None:
         self.app = app
@@ -96,6 +108,7 @@ class Connection:
         self.user: UserData | None = None  # claimed or confirmed, as the phase says
         self.claims = 0
         self.edges: dict[str, bool] | None = None  # changes of watched users that are not told yet: the watchers'
+        self.watches_from = 0  # the first edge that its first watchlist frame does not tell of: the watchers', too
         self.heard_at = now
         self.probes = 0
         self.authorize_by = now + app.authorization_timeout if app.require_authorization else None

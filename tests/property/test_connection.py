@@ -217,6 +217,8 @@ class Witness(Client):
                     self._begin(json.loads(message["data"]["user_data"]), frames)
                 case "pusher_internal:watchlist_events":
                     self._follow(read_watchlist(message))
+                case "pusher:ping":
+                    self.say("pusher:pong", {})
                 case "pusher:error":
                     assert message["data"]["code"] in (4009, 4100, 4200)
                 case name:

@@ -190,9 +190,21 @@ async def test_watcher_hears_what_happens_while_others_are_told(watchers: Watche
     assert 0 < len(early) < len(crowd), "the crowd is told at once"
     note(watchers, "-ann")
     await trio.sleep(0.1)
-    assert [watcher.read() for watcher in early] == [["online ann", "offline ann"]] * len(early)
-    assert not any(watcher.read() for watcher in crowd)
+    assert [watcher.read() for watcher in crowd] == [["online ann", "offline ann"]] * len(crowd)
     assert not watchers._noted
+
+
+async def test_watcher_is_not_told_again_what_its_first_frame_told(watchers: Watchers, autojump_clock: MockClock) -> None:
+    """It begins to watch when an edge waits to be told; only what comes after that is news to it."""
+    before = Watcher(watchers, ["ann"])
+    note(watchers, "+ann")
+    after = Watcher(watchers, ["ann"], ["ann"])
+    await trio.sleep(0.05)
+    assert before.read() == ["online ann"]
+    assert after.read() == []
+    note(watchers, "-ann")
+    await trio.sleep(0.05)
+    assert before.read() == after.read() == ["offline ann"]
 
 
 async def test_watchers_count_edges_and_hold_nothing_when_all_have_gone(
