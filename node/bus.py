@@ -3,9 +3,9 @@
 import ssl
 
 from cluster import Bus, ClusterSettings, LocalBus, Member, MembershipSettings, NatsBus, NatsSettings
-from node.keys import ConfigError
+from node.config.keys import ConfigError
+from node.config.settings import Nats, NatsTls, Settings
 from node.metrics import Metrics
-from node.settings import Nats, NatsTls, Settings
 from node.tallies import Tally
 
 

@@ -1,7 +1,7 @@
 """The `usher` command: serve, check-config, demo, version.
 
 Stable interface: `usher serve --host H --port P --ops-port M --nats nats://A,nats://B --apps apps.toml
-[--config F]`. Rules for whoever edits this file: flags are texts here, and `node/sources.py` gives them their
+[--config F]`. Rules for whoever edits this file: flags are texts here, and `node/config/sources.py` gives them their
 types, so that one wording of errors serves all sources; what only one command needs is imported in that
 command; exit code 2 means that the configuration is wrong, 1 that something else is.
 """
@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from node.apps import load_apps
-from node.keys import ConfigError
-from node.sources import CONFIG_VARIABLE, KEYS, Given, load_settings, variable_of
+from node.config.apps import load_apps
+from node.config.keys import ConfigError
+from node.config.sources import CONFIG_VARIABLE, KEYS, Given, load_settings, variable_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from node.sources import Loaded
+    from node.config.sources import Loaded
 
 _FLAGS: Final[Mapping[str, str]] = {
     "--host": "host",

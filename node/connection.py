@@ -12,7 +12,7 @@ tens of thousands of these.
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from node.apps import App
+from node.config.apps import App
 from node.protocol import frames
 from node.protocol.channels import is_valid_channel, server_to_user_id
 from node.protocol.errors import CloseCode, ProtocolError

@@ -11,7 +11,7 @@ from typing import assert_never
 import structlog
 import trio
 
-from node.apps import App, Apps
+from node.config.apps import App, Apps
 from node.connection import Action, Claim, Close, Connection, Pace, Phase, Refused, Send
 from node.metrics import Metrics
 from node.protocol import frames

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 import structlog
 
-from node.keys import hide_password
+from node.config.keys import hide_password
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
-    from node.settings import Log
+    from node.config.settings import Log
 
 _HIDDEN: Final = frozenset(
     {

@@ -16,17 +16,17 @@ import trio
 
 from cluster import Member, ShardMismatchError
 from node.api import Api
-from node.apps import Apps, load_apps
 from node.bus import ClusterMetrics, cluster_settings, make_bus
 from node.collector import collect_now_and_then, tame
+from node.config.apps import Apps, load_apps
+from node.config.keys import ConfigError
+from node.config.reload import AppsFile
+from node.config.settings import Settings
 from node.connection import Pace
 from node.hub import Hub, HubSettings
-from node.keys import ConfigError
 from node.logs import configure_logs
 from node.metrics import Metrics
 from node.operations import Operations, Readiness, measure_loop_lag
-from node.reload import AppsFile
-from node.settings import Settings
 from node.transport.head import HttpLimits
 from node.transport.listener import serve
 from node.transport.plain import PlainListener

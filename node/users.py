@@ -10,7 +10,7 @@ import structlog
 import trio
 
 from cluster import BusAwayError, Member, UserEdge, UserEvent
-from node.apps import App
+from node.config.apps import App
 from node.connection import Claim, Connection, Phase, Send
 from node.metrics import Metrics
 from node.multimap import Multimap

@@ -18,9 +18,9 @@ LONGEST_FUNCTION = 60
 PURE = (
     "node/protocol/*.py",
     "node/connection.py",
-    "node/apps.py",
-    "node/keys.py",
-    "node/settings.py",
+    "node/config/apps.py",
+    "node/config/keys.py",
+    "node/config/settings.py",
     "node/multimap.py",
     "node/timers.py",
     "node/transport/frame_reader.py",

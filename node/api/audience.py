@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cluster import UserEvent
-from node.apps import App
+from node.config.apps import App
 from node.protocol.api_body import ApiEvent
 from node.protocol.channels import server_to_user_channel, server_to_user_id
 from node.protocol.frames import encode_event

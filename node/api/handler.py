@@ -18,7 +18,7 @@ import trio
 from node.api.audience import Users, encode_for_users
 from node.api.rates import Rates
 from node.api.routes import Route, Target, decode_user_id, find
-from node.apps import App, Apps
+from node.config.apps import App, Apps
 from node.metrics import Metrics
 from node.protocol.api_body import ApiEvent, EventLimits, decode_batch, decode_event, decode_user_event
 from node.protocol.api_signature import auth_key_of, verify_request

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from node.apps import App
+from node.config.apps import App
 from node.protocol.frames import PING
 from tests.property.test_decoding import ANY_TEXT, JSON, MESSAGES, USER_DATA, texts_of
 from tests.unit.protocol.wire import read_message

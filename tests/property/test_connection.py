@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from trio.testing import MockClock
 
-from node.apps import App
+from node.config.apps import App
 from node.connection import Action, Claim, Close, Connection, Pace, Phase, Refused, Send
 from node.protocol.frames import PING
 from node.protocol.messages import Ping, Pong, SignIn, Subscribe, UnknownEvent, Unsubscribe

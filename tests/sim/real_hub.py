@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cluster import BusAwayError, Listener, Member, UserEvent
-from node.apps import App, Apps
+from node.config.apps import App, Apps
 from node.connection import Pace
 from node.hub import Hub, HubSettings
 from node.metrics import Metrics

@@ -13,8 +13,8 @@ from typing import Any
 import trio
 
 from cluster import Broker, BusAwayError, ClusterSettings, LocalBus, Member, UserEvent
-from node.apps import App, Apps
 from node.bus import ClusterMetrics
+from node.config.apps import App, Apps
 from node.connection import Pace
 from node.hub import Hub, HubSettings
 from node.metrics import Metrics

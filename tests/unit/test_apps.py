@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from node.apps import App, Apps, load_apps
-from node.keys import ConfigError
+from node.config.apps import App, Apps, load_apps
+from node.config.keys import ConfigError
 
 TWO_APPS = """
 [[apps]]

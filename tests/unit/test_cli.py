@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from node.cli import main
-from node.keys import ConfigError
-from node.settings import Settings
+from node.config.keys import ConfigError
+from node.config.settings import Settings
 
 APPS = '[[apps]]\nid = "1"\nkey = "k"\nsecret = "hush"\n'
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from node.apps import App
+from node.config.apps import App
 from node.connection import Action, Claim, Close, Connection, Pace, Phase, Refused, Send
 from node.protocol.frames import PING, PING_EVENT
 from node.protocol.messages import ClientEvent, Message, Ping, Pong, SignIn, Subscribe, UnknownEvent, Unsubscribe

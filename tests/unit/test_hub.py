@@ -8,7 +8,7 @@ import structlog
 import trio
 from trio.testing import MockClock
 
-from node.apps import App, Apps
+from node.config.apps import App, Apps
 from node.connection import Connection, Pace
 from node.hub import Hub, HubSettings
 from node.metrics import Metrics

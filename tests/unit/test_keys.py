@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import pytest
 from msgspec import Meta
 
-from node.keys import ConfigError, Table, about, build_table, decode_table, hide_password, keys_of, read_toml
+from node.config.keys import ConfigError, Table, about, build_table, decode_table, hide_password, keys_of, read_toml
 
 
 class Inner(Table, frozen=True):

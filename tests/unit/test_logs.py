@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from node.config.settings import Log
 from node.logs import configure_logs
-from node.settings import Log
 
 
 @pytest.fixture(autouse=True)

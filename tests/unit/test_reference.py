@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from node.apps import App
-from node.keys import keys_of
-from node.reference import TABLES, main, refreshed
-from node.settings import Settings
+from node.config.apps import App
+from node.config.keys import keys_of
+from node.config.reference import TABLES, main, refreshed
+from node.config.settings import Settings
 
 README = Path(__file__).parents[2] / "README.md"
 
 
 def test_readme_has_the_tables_of_this_code() -> None:
-    """After a change to keys or metrics: `python -m node.reference README.md`."""
+    """After a change to keys or metrics: `python -m node.config.reference README.md`."""
     assert refreshed(README.read_text()) == README.read_text()
 
 

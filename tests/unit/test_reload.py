@@ -9,8 +9,8 @@ import pytest
 import structlog
 import trio
 
-from node.apps import Apps, load_apps
-from node.reload import AppsFile
+from node.config.apps import Apps, load_apps
+from node.config.reload import AppsFile
 
 ONE = '[[apps]]\nid = "1"\nkey = "one"\nsecret = "s"\n'
 TWO = ONE + '[[apps]]\nid = "2"\nkey = "two"\nsecret = "s"\n'

@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from node.keys import ConfigError, keys_of
-from node.settings import Settings
-from node.sources import KEYS, Given, load_settings, variable_of
+from node.config.keys import ConfigError, keys_of
+from node.config.settings import Settings
+from node.config.sources import KEYS, Given, load_settings, variable_of
 
 
 def problems_of(config: Path | None = None, environment: dict[str, str] | None = None, *flags: Given) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import structlog
 import trio
 from trio.testing import MockClock
 
-from node.apps import App
+from node.config.apps import App
 from node.users import Unavailable
 from tests.unit.protocol.wire import KEY, SECRET
 from tests.unit.support import APP, OTHER_APP, QUIET, Client, Node, run_nodes, settle

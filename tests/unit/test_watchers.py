@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from cluster import UserEdge
-from node.apps import App
+from node.config.apps import App
 from node.connection import Connection, Phase
 from node.metrics import Metrics
 from node.watchers import Watchers

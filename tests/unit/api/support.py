@@ -11,7 +11,7 @@ import pytest
 
 from cluster import UserEvent
 from node.api import Api
-from node.apps import App, Apps
+from node.config.apps import App, Apps
 from node.metrics import Metrics
 from node.protocol.signatures import sign
 from node.transport.seam import ApiRequest, ApiResponse

@@ -5,7 +5,7 @@ import json
 import pytest
 from structlog.testing import capture_logs
 
-from node.apps import App, Apps
+from node.config.apps import App, Apps
 from node.users import Unavailable
 from tests.unit.api.support import (
     APP,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta
 
-from node.keys import ConfigError, Table, about, build_table, decode_table, read_toml, unknown_key
+from node.config.keys import ConfigError, Table, about, build_table, decode_table, read_toml, unknown_key
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,8 +19,8 @@ from typing import Any, Final
 
 import msgspec
 
-from node.keys import ConfigError, Key, build_table, decode_table, keys_of, read_toml, unknown_key
-from node.settings import Settings
+from node.config.keys import ConfigError, Key, build_table, decode_table, keys_of, read_toml, unknown_key
+from node.config.settings import Settings
 
 KEYS: Final[Mapping[str, Key]] = {key.name: key for key in keys_of(Settings)}
 CONFIG_VARIABLE: Final = "USHER_CONFIG"

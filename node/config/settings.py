@@ -1,8 +1,8 @@
 """Settings of a node: one frozen structure with everything that an operator can decide, but the apps.
 
-`node/sources.py` fills it from a file, the environment and flags. Rules for whoever edits this file: every
+`node/config/sources.py` fills it from a file, the environment and flags. Rules for whoever edits this file: every
 key has its unit in its sentence, a range, and a default that suits production; paths are relative to the
-working directory; the table in README.md is written from here by `python -m node.reference README.md`.
+working directory; the table in README.md is written from here by `python -m node.config.reference README.md`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
-from node.keys import Table, about
+from node.config.keys import Table, about
 
 _DAY: Final = 86_400
 _GIB: Final = 2**30

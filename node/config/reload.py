@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final
 import structlog
 import trio
 
-from node.apps import load_apps
-from node.keys import ConfigError
+from node.config.apps import load_apps
+from node.config.keys import ConfigError
 
 if TYPE_CHECKING:
-    from node.apps import App, Apps
+    from node.config.apps import App, Apps
 
 POLL_INTERVAL: Final = 1.0
 

@@ -1,4 +1,4 @@
-"""Reference tables of README.md, written from the code: `python -m node.reference README.md`.
+"""Reference tables of README.md, written from the code: `python -m node.config.reference README.md`.
 
 Each table stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`. A test compares; whoever changes a
 key or a metric runs the command.
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from node.apps import App
-from node.keys import keys_of
+from node.config.apps import App
+from node.config.keys import keys_of
+from node.config.settings import Settings
+from node.config.sources import variable_of
 from node.metrics import Metrics
-from node.settings import Settings
-from node.sources import variable_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
