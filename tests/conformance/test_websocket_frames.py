@@ -92,6 +92,7 @@ async def test_client_gets_no_answer_when_it_sends_a_pong(site: Site) -> None:
         pytest.param(masked(TEXT, b"x", mask=None), 1002, id="no mask"),
         pytest.param(masked(TEXT, b"x", reserved=1), 1002, id="reserved bit"),
         pytest.param(masked(TEXT, b"x", reserved=4), 1002, id="compressed without an agreement"),
+        pytest.param(b"\x81\xfe\x00\x05" + b"\0" * 4 + b"hello", 1002, id="length in more bytes than needed"),
         pytest.param(masked(0x3, b"x"), 1002, id="unknown opcode"),
         pytest.param(masked(0xB), 1002, id="unknown control opcode"),
         pytest.param(masked(PING, b"x", final=False), 1002, id="fragmented ping"),
