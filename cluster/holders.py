@@ -25,6 +25,9 @@ UserKey = tuple[str, str]  # app, user
 _INTRODUCTIONS = 500  # at each tick: 5,000 a second, so that a node with very many users does not flood the bus
 
 
+_NOBODY: frozenset[str] = frozenset()  # nearly every user has one holder, and each empty set would cost 216 bytes
+
+
 class Listener(Protocol):
     """The node's side: what arrives for users who are connected here. It does not wait."""
 
@@ -44,7 +47,12 @@ class _Held:
     fenced: bool = False
     announced: bool = False
     left_at: float = 0.0
-    others: frozenset[str] = frozenset()  # the other holders; for nearly every user there are none, and a set costs
+    others: frozenset[str] = _NOBODY  # the other holders
+
+    def forget(self, other: str) -> None:
+        """Another node holds the user no more, if it did."""
+        if other in self.others:
+            self.others = (self.others - {other}) or _NOBODY
 
 
 class Holders:
@@ -113,7 +121,7 @@ class Holders:
     def peer_down(self, peer: str) -> None:
         """A peer is gone: nobody waits for its answers. If it comes back, it is met again, and all are introduced."""
         for held in self._held.values():
-            held.others -= {peer}
+            held.forget(peer)
 
     def release(self, app: str, user: str, linger: float) -> None:
         """One connection less; after the last, the user goes down once `linger` seconds have passed without another."""
@@ -200,7 +208,7 @@ class Holders:
         if held is None:
             return
         if not holding.held:
-            held.others -= {holding.node}
+            held.forget(holding.node)
             return
         held.others |= {holding.node}
         if holding.echo and held.announced:
