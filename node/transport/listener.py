@@ -4,9 +4,8 @@ This, with http.py and websocket.py, is the transport for any Trio stream. plain
 same seam and the same conformance suite; the kind of listener chooses.
 """
 
-import errno
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import structlog
 import trio
@@ -17,13 +16,10 @@ from node.transport.message import UpgradeRequest
 from node.transport.plain import PlainListener, PlainServer
 from node.transport.seam import Acceptor, ApiHandler, ApiHandlerNowait, Upgrade
 from node.transport.settings import TransportSettings
-from node.transport.streams import client_of, drop, tune
+from node.transport.streams import BACK_OFF, EXHAUSTED, client_of, drop, tune
 from node.transport.websocket import WebSocketTransport
 
 _log = structlog.get_logger(__name__)
-
-_EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-_BACK_OFF: Final = 0.1
 
 
 async def serve(  # noqa: PLR0913, PLR0917 - the seam's two sides, and what both need
@@ -83,12 +79,12 @@ class _Server:
             except trio.ClosedResourceError:
                 return
             except OSError as error:
-                if error.errno not in _EXHAUSTED:
+                if error.errno not in EXHAUSTED:
                     raise
                 if not exhausted:
                     _log.warning("cannot accept connections for now", reason=error.strerror)
                 exhausted = True
-                await trio.sleep(_BACK_OFF)
+                await trio.sleep(BACK_OFF)
             else:
                 exhausted = False
                 connections.start_soon(self._serve, stream)

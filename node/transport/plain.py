@@ -10,7 +10,6 @@ import errno
 import select
 import socket
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, Final
 
 import structlog
@@ -24,14 +23,12 @@ from node.transport.plain_websocket import PlainWebSocket
 from node.transport.poller import Poller
 from node.transport.seam import Acceptor, ApiHandler, ApiHandlerNowait, ApiRequest, Respond, Upgrade
 from node.transport.settings import TransportSettings
-from node.transport.streams import as_forwarded, describe_address
+from node.transport.streams import BACK_OFF, EXHAUSTED, as_forwarded, describe_address, tune_socket
 
 _log = structlog.get_logger(__name__)
 
 _ACCEPTS: Final = 64  # connections accepted at once, before anything else runs
-_BACK_OFF: Final = 0.1  # seconds without accepting when out of file descriptors
 _DEADLINE_INTERVAL: Final = 0.25  # seconds between two looks at the deadlines of HTTP
-_EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _PASSING: Final = {errno.EAGAIN, errno.ECONNABORTED, errno.EINTR, errno.EPERM, errno.EPROTO}
 
 
@@ -147,9 +144,7 @@ class PlainServer:
             sock.close()
             return
         sock.setblocking(False)
-        with suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self.settings.user_timeout * 1000))
+        tune_socket(sock, self.settings.user_timeout)
         self._waiting += 1
         conversation = PlainHttp(self, sock, address)
         self._conversations[conversation] = None
@@ -164,8 +159,11 @@ class PlainServer:
 
     def describe(self, address: Any, headers: Mapping[str, str]) -> str:
         """See `plain_http.Server`."""
-        remote = describe_address(address)
-        return as_forwarded(remote, headers, secure=False)[0] if self.settings.trust_forwarded else remote
+        return self._client_of(address, headers)[0]
+
+    def _client_of(self, address: Any, headers: Mapping[str, str]) -> tuple[str, bool]:
+        """Who asks, and whether over TLS."""
+        return as_forwarded(describe_address(address), headers, secure=False, trust=self.settings.trust_forwarded)
 
     def ask(self, request: ApiRequest, respond: Respond) -> None:
         """See `plain_http.Server`."""
@@ -178,14 +176,11 @@ class PlainServer:
 
     def open_websocket(self, sock: socket.socket, address: Any, request: UpgradeRequest) -> None:
         """See `plain_http.Server`."""
-        headers = request.headers
-        remote, secure = describe_address(address), False
-        if self.settings.trust_forwarded:
-            remote, secure = as_forwarded(remote, headers, secure=secure)
+        remote, secure = self._client_of(address, request.headers)
         websocket = PlainWebSocket(sock, self.poller, self.settings, self._metrics, self)
         self._websockets.add(websocket)
         self.poller.add(sock.fileno(), websocket)
-        upgrade = Upgrade(request.path, request.query, headers.get("origin"), remote, secure)
+        upgrade = Upgrade(request.path, request.query, request.headers.get("origin"), remote, secure)
         websocket.open(request, upgrade, self._acceptor)
 
     def begun(self, _conversation: PlainHttp) -> None:
@@ -224,7 +219,7 @@ class _Accepting:
         except BlockingIOError:
             self._exhausted = False
         except OSError as error:
-            if error.errno in _EXHAUSTED:
+            if error.errno in EXHAUSTED:
                 self._pause(error)
             elif error.errno not in _PASSING:
                 raise
@@ -238,7 +233,7 @@ class _Accepting:
         self._exhausted = True
         poller = self._server.poller
         poller.change(self._listener.fileno(), 0)
-        poller.call_at(trio.current_time() + _BACK_OFF, self._resume)
+        poller.call_at(trio.current_time() + BACK_OFF, self._resume)
 
     def _resume(self) -> None:
         if not self._listener.closed.is_set():

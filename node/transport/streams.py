@@ -1,5 +1,6 @@
 """What differs between Trio streams: addresses, socket options, and how to part from a peer."""
 
+import errno
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
@@ -9,6 +10,12 @@ import trio
 
 _LINGER_BYTES = 1024 * 1024
 _CLOSE_TIMEOUT = 1.0
+
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+"""Errors of accepting that pass when connections end: no file descriptors, or no memory."""
+
+BACK_OFF = 0.1
+"""Seconds without accepting then."""
 
 DOWN = (trio.BrokenResourceError, trio.ClosedResourceError)
 """What a Trio stream raises when the peer or the stream is gone."""
@@ -35,8 +42,12 @@ def peer_of(stream: trio.abc.Stream) -> str:
 def tune(stream: trio.abc.Stream, user_timeout: float) -> None:
     """Send small frames at once, and notice peers that are gone without a word. `user_timeout` in seconds."""
     sock = socket_of(stream)
-    if sock is None or sock.family not in {socket.AF_INET, socket.AF_INET6}:
-        return
+    if sock is not None and sock.family in {socket.AF_INET, socket.AF_INET6}:
+        tune_socket(sock, user_timeout)
+
+
+def tune_socket(sock: socket.socket | trio.socket.SocketType, user_timeout: float) -> None:
+    """The same for the TCP socket itself."""
     with suppress(OSError):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
@@ -78,11 +89,13 @@ async def _discard(stream: trio.abc.Stream) -> None:
 def client_of(stream: trio.abc.Stream, headers: Mapping[str, str], *, trust: bool) -> tuple[str, bool]:
     """Who asks, and whether over TLS: what the nearest proxy says if it is to be trusted, else what the stream says."""
     remote, secure = peer_of(stream), isinstance(stream, trio.SSLStream)
-    return as_forwarded(remote, headers, secure=secure) if trust else (remote, secure)
+    return as_forwarded(remote, headers, secure=secure, trust=trust)
 
 
-def as_forwarded(remote: str, headers: Mapping[str, str], *, secure: bool) -> tuple[str, bool]:
-    """Who asks, and whether over TLS, by the word of the nearest proxy where it says something."""
+def as_forwarded(remote: str, headers: Mapping[str, str], *, secure: bool, trust: bool) -> tuple[str, bool]:
+    """Who asks, and whether over TLS: as it seems, or by the word of a trusted proxy where it says something."""
+    if not trust:
+        return remote, secure
     forwarded = _last(headers.get("x-forwarded-proto")).lower() == "https"
     return _last(headers.get("x-forwarded-for")) or remote, secure or forwarded
 
