@@ -54,7 +54,7 @@ class App(Table, frozen=True):
             le=4999,
         ),
     ] = 4200
-    client_events: Annotated[bool, about("Let clients send `client-*` events.")] = False
+    client_events: Annotated[bool, about("Let clients send `client-*` events; of no effect until channels come.")] = False
     max_event_bytes: Annotated[int, about("Longest `data` of one event.", ge=1, le=10_000_000)] = 10_240
     max_connections: Annotated[
         int, about("Connections of this app on one node, 4004 beyond; 0 sets no limit.", ge=0, le=10_000_000)
