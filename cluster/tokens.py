@@ -10,6 +10,7 @@ Rule for editing: two nodes of different versions must agree on every token, so 
 import base64
 import binascii
 import re
+from functools import lru_cache
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _MARK = "="  # never in _PLAIN, so an encoded id cannot be mistaken for a plain one
@@ -19,6 +20,7 @@ class BadTokenError(ValueError):
     """The text is not a token that `encode_token` can have made."""
 
 
+@lru_cache(maxsize=4096)  # one app id for all its users, and one user id three times for each sign-in
 def encode_token(text: str) -> str:
     """The token for an id; raises `UnicodeEncodeError` (a ValueError) for lone surrogates, which no valid id holds."""
     if _PLAIN.fullmatch(text):

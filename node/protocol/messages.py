@@ -18,7 +18,8 @@ from node.protocol.errors import ProtocolError
 
 _ABSENT = msgspec.Raw()
 _MISSING_FIELD = re.compile(r"missing required field `(\w+)`")
-_PING_TEXT = '{"event":"pusher:ping","data":{}}'
+PING_TEXT = '{"event":"pusher:ping","data":{}}'
+"""The ping as pusher-js writes it."""
 
 
 class Ping(msgspec.Struct, frozen=True, gc=False):
@@ -85,7 +86,7 @@ _COMMANDS: Mapping[str, Callable[[str | msgspec.Raw], Message]] = {
 
 def decode_message(text: str) -> Message:
     """What a client says. Any text is a message or raises `ProtocolError(None, …)` (protocol.md 1.5, 1.6)."""
-    if text == _PING_TEXT:
+    if text == PING_TEXT:
         return _PING
     envelope = _read_envelope(text)
     event = envelope.event

@@ -90,18 +90,16 @@ class FrameReader:
                 self.fault = _INCORRECT
                 return None
             body = start + 6
-            if body > end:
-                return self._keep(data, start, 6)
             if length > _LONGEST_CONTROL:
                 body, length = self._read_long_head(data, start)
-                if body > end:
-                    return self._keep(data, start, body - start)
-            elif opcode == _FINAL | TEXT and self._fragments is None and length <= self._limit:
+            if body > end:
+                return self._keep(data, start, body - start)
+            if opcode == _FINAL | TEXT and self._fragments is None and length <= self._limit and self.fault is None:
                 stop = body + length
                 if stop > end:
                     return self._keep(data, start, stop - start)
                 try:
-                    events.append((TEXT, _unmask(data[body:stop], data[start + 2 : body]).decode()))
+                    events.append((TEXT, _unmask(data[body:stop], data[body - 4 : body]).decode()))
                 except UnicodeDecodeError:
                     self.fault = _NOT_UTF8
                     return None

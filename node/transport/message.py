@@ -12,9 +12,9 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import httptools
+import msgspec
 
 _ABSOLUTE = re.compile(r"^https?://[^/?]*", re.IGNORECASE)
 
@@ -29,8 +29,7 @@ class BadRequestError(Exception):
         self.headers = headers
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, gc=False):
     """One complete request. Path and query are as received; header names are in lower case."""
 
     method: str
@@ -42,8 +41,7 @@ class Request:
     """Whether the client may send another request after the answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class UpgradeRequest:
+class UpgradeRequest(msgspec.Struct, frozen=True, gc=False):
     """A correct request for a WebSocket (RFC 6455 4.2.1). The reader has nothing more to say after it."""
 
     path: str
@@ -62,11 +60,14 @@ class Message:
         "_head_complete",
         "_headers",
         "_keep_alive",
+        "_method",
         "_parser",
+        "_version",
         "body",
         "complete",
         "expects_continue",
         "framing",
+        "is_websocket",
         "target",
         "upgrading",
     )
@@ -76,6 +77,10 @@ class Message:
         self._headers: dict[str, str] = {}
         self._head_complete = False
         self._keep_alive = False
+        self._method = ""
+        self._version = ""
+        self.is_websocket = False
+        """Whether the complete head asks for a WebSocket, correctly or not."""
         self.target = b""
         self.body = bytearray()
         self.complete = False
@@ -89,6 +94,7 @@ class Message:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self.upgrading = True
+            self.is_websocket = "websocket" in _tokens(self._headers.get("upgrade", ""))
         except httptools.HttpParserError as error:
             raise _unreadable(str(error)) from None
 
@@ -113,6 +119,8 @@ class Message:
         """The blank line was seen. What the parser knows of the connection must be asked now: it forgets."""
         self._head_complete = True
         self._keep_alive = self._parser.should_keep_alive()
+        self._method = self._parser.get_method().decode("ascii")
+        self._version = self._parser.get_http_version()
 
     def on_body(self, part: bytes) -> None:
         """A part of a chunked body."""
@@ -121,11 +129,6 @@ class Message:
     def on_message_complete(self) -> None:
         """The last chunk was seen; or the head, where no body follows."""
         self.complete = True
-
-    @property
-    def is_websocket(self) -> bool:
-        """Whether the complete head asks for a WebSocket, correctly or not."""
-        return self.upgrading and "websocket" in _tokens(self._headers.get("upgrade", ""))
 
     @property
     def chunked(self) -> bool:
@@ -141,7 +144,7 @@ class Message:
         """Refuse what HTTP/1.1 forbids or this server does not do, now that the head is complete."""
         if not self._head_complete:
             raise _unreadable("the head ends early")
-        version = self._parser.get_http_version()
+        version = self._version
         if version not in {"1.0", "1.1"}:
             raise BadRequestError(505, "This is an HTTP/1.1 server. Send the request with HTTP/1.1.")
         if self._method == "CONNECT":
@@ -154,33 +157,34 @@ class Message:
             self._check_upgrade()
 
     def _check_framing(self) -> None:
-        if self.chunked and self._parser.get_http_version() == "1.0":
-            raise BadRequestError(400, "HTTP/1.0 has no chunked bodies. Send Content-Length.")
-        if self._headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
-            raise BadRequestError(501, "The only transfer coding here is chunked. Send Content-Length or chunked.")
-        expected = self._headers.get("expect", "100-continue").lower()
-        if expected != "100-continue":
+        if self.chunked:
+            self._check_coding()
+        expected = self._headers.get("expect")
+        if expected is None:
+            return
+        if expected.lower() != "100-continue":
             raise BadRequestError(417, "The only expectation met here is 100-continue. Leave the Expect header out.")
-        self.expects_continue = "expect" in self._headers and self._parser.get_http_version() == "1.1"
+        self.expects_continue = self._version == "1.1"
+
+    def _check_coding(self) -> None:
+        if self._version == "1.0":
+            raise BadRequestError(400, "HTTP/1.0 has no chunked bodies. Send Content-Length.")
+        if self._headers["transfer-encoding"].strip().lower() != "chunked":
+            raise BadRequestError(501, "The only transfer coding here is chunked. Send Content-Length or chunked.")
 
     def _check_upgrade(self) -> None:
-        if self._method != "GET" or self._parser.get_http_version() != "1.1" or self.chunked or self.length:
+        if self._method != "GET" or self._version != "1.1" or self.chunked or self.length:
             raise BadRequestError(400, "A WebSocket is asked for with GET, HTTP/1.1 and no body.")
         if self._headers.get("sec-websocket-version") != "13":
             raise BadRequestError(426, "Send Sec-WebSocket-Version: 13 (RFC 6455).", (("Sec-WebSocket-Version", "13"),))
         if not _is_websocket_key(self._headers.get("sec-websocket-key", "")):
             raise BadRequestError(400, "Send one Sec-WebSocket-Key of 16 bytes in base64 (RFC 6455).")
 
-    @property
-    def _method(self) -> str:
-        return str(self._parser.get_method(), "ascii")
-
     def to_request(self) -> Request:
         """The request, whose body is complete. This object is of no further use."""
         path, query = _split_target(self.target)
-        method = self._method
         self._let_go()
-        return Request(method, path, query, self._headers, bytes(self.body), self._keep_alive)
+        return Request(self._method, path, query, self._headers, bytes(self.body), self._keep_alive)
 
     def to_upgrade(self, rest: bytes) -> UpgradeRequest:
         """The request for a WebSocket, whose head was checked. This object is of no further use."""

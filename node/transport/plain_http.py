@@ -190,9 +190,16 @@ class PlainHttp:
         if isinstance(request, Request):
             self._answer(request)
         else:
-            self._leave()
-            self._server.open_websocket(self.sock, self._address, request)
+            self._hand_over(request)
         return True
+
+    def _hand_over(self, request: UpgradeRequest) -> None:
+        """The socket gets another owner; it stays with the poller."""
+        if self._watched != READ:
+            self._server.poller.change(self.sock.fileno(), READ)
+        self._state = _State.ENDED
+        self._server.ended(self)
+        self._server.open_websocket(self.sock, self._address, request)
 
     def _await_more(self) -> None:
         self._ahead = 0

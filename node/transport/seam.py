@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Upgrade:
+
+class Upgrade(msgspec.Struct, frozen=True, gc=False):
     """What a client asked for when it opened its WebSocket."""
 
     path: str
@@ -53,8 +54,11 @@ class Receiver(Protocol):
     def receive(self, text: str) -> None:
         """Handle one text message."""
 
-    def touch(self) -> None:
-        """Note that bytes came: the peer lives. Called before the messages in those bytes are received."""
+    def touch(self, now: float) -> None:
+        """Note that bytes came: the peer lives. Called before the messages in those bytes are received.
+
+        `now` is on Trio's clock, and may be when the work began of which this is a part.
+        """
 
     def closed(self) -> None:
         """Forget the connection. Called exactly once, whoever closed, and nothing follows."""

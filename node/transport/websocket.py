@@ -221,7 +221,7 @@ class _Link(trio.abc.Stream):
 
     def _note(self, data: bytes) -> None:
         if data and self._receiver is not None:
-            self._receiver.touch()
+            self._receiver.touch(trio.current_time())
         # Fragments without a byte of text are never too long, but each costs memory.
         self._message_bytes += len(data)
         if self._message_bytes > _FRAMING * self._settings.max_message:
