@@ -72,6 +72,11 @@ class Holders:
         """How many users are held, lingering ones included."""
         return len(self._held)
 
+    @property
+    def would_be_missed(self) -> bool:
+        """Whether any user would be offline without this node, lingering ones included."""
+        return any(held.announced and not held.others for held in self._held.values())
+
     # -- holding --------------------------------------------------------------------------------------------------
 
     def hold(self, app: str, user: str) -> None:

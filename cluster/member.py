@@ -107,6 +107,11 @@ class Member:
         """How many presence shards are followed."""
         return self._presence.shards_watched
 
+    @property
+    def would_be_missed(self) -> bool:
+        """Whether a goodbye now would take a user offline: one who is held here and nowhere else."""
+        return self._holders.would_be_missed
+
     def hold(self, app: str, user: str) -> None:
         """A connection here is about to sign in as the user; paired with `release`."""
         self._holders.hold(app, user)

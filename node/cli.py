@@ -1,4 +1,4 @@
-"""The `usher` command: serve, check-config, demo, version.
+"""The `usher` command: serve, check-config, grace, demo, version.
 
 Stable interface: `usher serve --host H --port P --ops-port M --nats nats://A,nats://B --apps apps.toml
 [--config F]`. Rules for whoever edits this file: flags are texts here, and `node/config/sources.py` gives them their
@@ -8,6 +8,7 @@ command; exit code 2 means that the configuration is wrong, 1 that something els
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from importlib.metadata import version as installed_version
@@ -18,6 +19,7 @@ import click
 from node.config.apps import load_apps
 from node.config.keys import ConfigError
 from node.config.sources import CONFIG_VARIABLE, KEYS, Given, load_settings, variable_of
+from node.drain import longest_stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -77,6 +79,16 @@ def check_config(config: str | None, **flags: str | None) -> None:
     for name, origin in sorted(loaded.origins.items()):
         click.echo(f"{name} = {KEYS[name].shown(loaded.value(name))}  ({origin})")
     click.echo(f"{len(apps)} app{'' if len(apps) == 1 else 's'} in {loaded.settings.apps}")
+
+
+@main.command()
+@_settings_flags
+def grace(config: str | None, **flags: str | None) -> None:
+    """Print how many seconds a node with these settings needs to stop, at most: the grace period after SIGTERM."""
+    try:
+        click.echo(math.ceil(longest_stop(_load(config, flags).settings)))
+    except ConfigError as error:
+        _refuse(error)
 
 
 @main.command()

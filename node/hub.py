@@ -26,17 +26,19 @@ from node.watchers import Watchers
 
 log = structlog.get_logger(__name__)
 
+LEAVING = "The node is leaving, connect again"
 _HALF = (1 << 53) - 1  # the largest integer that every JSON reader keeps exact
 _TICK = 0.25  # seconds between two looks at the timers
 
 
 @dataclass(frozen=True, slots=True)
 class HubSettings:
-    """`path_prefix` stands before `/app/…`; `batch_interval` in seconds."""
+    """`path_prefix` stands before `/app/…`; the rest in seconds."""
 
     pace: Pace
     path_prefix: str = ""
     batch_interval: float = 0.02
+    drain_linger: float = 10.0
 
 
 class _Session:
@@ -130,7 +132,7 @@ class Hub:
         if 0 < app.max_connections <= len(self._connections.get(app.id, ())):
             raise FatalError(CloseCode.OVER_QUOTA, "The app is over its connection quota")
         if self._draining:
-            raise FatalError(CloseCode.RECONNECT, "The node is leaving, connect again")
+            raise FatalError(CloseCode.RECONNECT, LEAVING)
         return app
 
     # -- performing -----------------------------------------------------------------------------------------------
@@ -171,33 +173,37 @@ class Hub:
 
     # -- closing --------------------------------------------------------------------------------------------------
 
-    def disconnect(self, connection: Connection, code: int, message: str) -> None:
-        """Tell the error, close, and forget at once: what happens from now on does not reach the connection."""
+    def disconnect(self, connection: Connection, code: int, message: str, *, linger: float | None = None) -> None:
+        """Tell the error, close, and forget at once: what happens from now on does not reach the connection.
+
+        `linger`: seconds that its user stays online without it; None: as after any close.
+        """
         if connection.is_closed:
             return
         connection.transport.offer(frames.encode_error(code, message))
         connection.transport.close(code, message)
-        self.forget(connection, str(int(code)))
+        self.forget(connection, str(int(code)), linger=linger)
 
-    def forget(self, connection: Connection, code: str) -> None:
+    def forget(self, connection: Connection, code: str, *, linger: float | None = None) -> None:
         """The connection has ended, or is about to; idempotent. `code` is for the count."""
         if connection.is_closed:
             return
         signed_in = connection.phase is Phase.SIGNED_IN
         connection.phase = Phase.CLOSED
-        self.users.forget(connection, signed_in=signed_in)
+        self.users.forget(connection, signed_in=signed_in, linger=linger)
         self.users.connections -= 1
         self._connections[connection.app.id].discard(connection)
         self._metrics.of_app(connection.app.id).connections.dec()
         self._metrics.closes.labels(code).inc()
 
-    def drain(self) -> None:
-        """Close every connection so that it comes back elsewhere at once, and admit no more."""
+    def stop_admitting(self) -> list[Connection]:
+        """Send newcomers elsewhere from now on. Returns the connections that there are, for `send_away`."""
         self._draining = True
-        self._metrics.draining.set(1)
-        for connections in list(self._connections.values()):
-            for connection in list(connections):
-                self.disconnect(connection, CloseCode.RECONNECT, "The node is leaving, connect again")
+        return [connection for connections in self._connections.values() for connection in connections]
+
+    def send_away(self, connection: Connection) -> None:
+        """Close a connection so that it comes back elsewhere at once, and keep its user online meanwhile."""
+        self.disconnect(connection, CloseCode.RECONNECT, LEAVING, linger=self._settings.drain_linger)
 
     @property
     def buffered(self) -> int:

@@ -92,7 +92,12 @@ class Metrics:
         self.slow_consumer_closes = self._counter(
             "slow_consumer_closes", "Connections closed with 4100 because their outbox was full."
         )
+        self.forced_closes = self._counter(
+            "forced_closes", "Connections cut off: the peer did not take what waited, or not close, in time."
+        )
         self.draining = self._gauge("draining", "1 while the node is leaving, else 0.")
+        self.drain_stage = self._gauge("drain_stage", "1 for the stage that a leaving node is in, else 0.", "stage")
+        self.drain_remaining = self._gauge("drain_remaining", "Connections that a leaving node has yet to close.")
         self.api_requests = self._counter(
             "api_requests", "Requests to the HTTP API, by route and status.", "route", "status"
         )

@@ -1,12 +1,14 @@
-"""Operations: `/metrics`, `/livez` and `/readyz` on a port of their own, and the measuring of loop lag.
+"""Operations: `/metrics`, `/livez`, `/readyz` and `POST /drain` on a port of their own, and the measuring of loop lag.
 
 Rules for whoever edits this file: `/livez` asks nothing of anybody, since answering at all is the proof; a node that
 is not ready says why, in words for a person; nothing here is for clients, and nothing here may harm them, so requests
-are few, small and bounded.
+are few, small and bounded. What changes something is asked with POST, from where `drain.remote` allows, and never by a
+web page (those say their Origin).
 """
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -19,7 +21,7 @@ from node.transport.settings import TransportSettings
 from node.transport.streams import drop, hang_up
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from node.metrics import Metrics
 
@@ -72,9 +74,12 @@ class Readiness:
 class Operations:
     """The server of the operations port."""
 
-    def __init__(self, metrics: Metrics, readiness: Readiness) -> None:
+    def __init__(self, metrics: Metrics, readiness: Readiness, drain: Callable[[], None], *, remote: bool = False) -> None:
+        """`drain` is what `POST /drain` calls; `remote`: whether other machines may ask for it."""
         self._metrics = metrics
         self._readiness = readiness
+        self._drain = drain
+        self._remote = remote
         self._keep_alive = KeepAlive()
         self._conversations = 0
 
@@ -84,6 +89,8 @@ class Operations:
 
     async def answer(self, request: ApiRequest) -> ApiResponse:
         """Answer one request."""
+        if request.path == "/drain":
+            return self._answer_drain(request)
         if request.method not in ("GET", "HEAD"):
             return _json(405, {"error": "Only GET is understood here."}, ("Allow", "GET, HEAD"))
         match request.path:
@@ -94,7 +101,16 @@ class Operations:
             case "/readyz":
                 reasons = self._readiness.reasons(trio.current_time())
                 return _json(503 if reasons else 200, {"ready": not reasons, "reasons": reasons})
-        return _json(404, {"error": "There are /metrics, /livez and /readyz here."})
+        return _json(404, {"error": "There are /metrics, /livez, /readyz and POST /drain here."})
+
+    def _answer_drain(self, request: ApiRequest) -> ApiResponse:
+        """Leave as after SIGTERM; asked again, nothing changes."""
+        if request.method != "POST":
+            return _json(405, {"error": "Draining is asked for with POST."}, ("Allow", "POST"))
+        if "origin" in request.headers or not (self._remote or _is_loopback(request.remote)):
+            return _json(403, {"error": "Draining is asked for from this machine, unless drain.remote is set."})
+        self._drain()
+        return _json(200, {"draining": True})
 
     async def _converse(self, stream: trio.SocketStream) -> None:
         if self._conversations >= _CONVERSATIONS:
@@ -115,6 +131,15 @@ async def measure_loop_lag(metrics: Metrics) -> None:
         due = trio.current_time() + _LAG_INTERVAL
         await trio.sleep_until(due)
         metrics.loop_lag.observe(max(0.0, trio.current_time() - due))
+
+
+def _is_loopback(remote: str) -> bool:
+    """Whether an `address:port` is of this machine."""
+    try:
+        address = ip_address(remote.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _json(status: int, body: object, *headers: tuple[str, str]) -> ApiResponse:

@@ -1,8 +1,8 @@
 """One process: the parts of a node, put together, started in order and stopped in order.
 
 Start: operations port, bus and cluster (every live peer was heard), then the port for clients; one line on stdout says
-that connections are accepted. Stop, on SIGTERM or Ctrl-C: not ready, closed to newcomers, every connection told to come
-back elsewhere, presence lingering so that they make no noise, goodbye to the peers, exit 0. A second signal hurries.
+that connections are accepted. Stop, on SIGTERM or `POST /drain`: `node.drain` tells how, `node.leaving` leads. A second
+signal hurries, and so does Ctrl-C from the start, since somebody waits at a terminal; one more ends everything at once.
 """
 
 import signal
@@ -23,7 +23,9 @@ from node.config.keys import ConfigError
 from node.config.reload import AppsFile
 from node.config.settings import Settings
 from node.connection import Pace
+from node.drain import LAST_WORDS
 from node.hub import Hub, HubSettings
+from node.leaving import Leaving
 from node.logs import configure_logs
 from node.metrics import Metrics
 from node.operations import Operations, Readiness, measure_loop_lag
@@ -36,7 +38,6 @@ from node.transport.settings import TransportSettings
 log = structlog.get_logger(__name__)
 
 _OBSERVE_INTERVAL = 0.5  # seconds between two looks at what gauges show
-_LAST_WORDS = 1.0  # seconds that the bus has for the goodbye
 
 
 def run(settings: Settings) -> int:
@@ -71,16 +72,15 @@ class Node:
         apps.replace(load_apps(settings.apps))
         self._metrics = Metrics()
         self._readiness = Readiness(self._metrics, bus_grace=settings.nats.ready_grace)
-        self._operations = Operations(self._metrics, self._readiness)
         self._cluster_metrics = ClusterMetrics(self._metrics)
-        pace = Pace(settings.websocket.activity_timeout, settings.websocket.pong_timeout)
-        self._hub = Hub(apps, self._metrics, HubSettings(pace, settings.path_prefix, settings.watchlist.batch_interval))
+        self._hub = Hub(apps, self._metrics, _hub_settings(settings))
+        self._leaving = Leaving(settings, self._hub, self._metrics)
+        self._operations = Operations(self._metrics, self._readiness, self._leaving.begin, remote=settings.drain.remote)
         self._member = Member(make_bus(settings), cluster_settings(settings), self._hub.users, self._cluster_metrics)
         self._hub.users.member = self._member
         self._metrics.outbox_bytes.measure(lambda: self._hub.buffered)
         self._api = Api(apps, self._hub.users, self._metrics, path_prefix=settings.path_prefix)
         self._tls = _server_context(settings)
-        self._stop = trio.Event()
         self._serving = False
 
     async def run(self) -> None:
@@ -101,7 +101,7 @@ class Node:
             background.cancel_scope.cancel()
 
     async def _serve_clients(self) -> None:
-        """Accept connections until told to stop; then close all that there are, within the drain's timeout."""
+        """Accept connections until told to stop; then close all that there are, as the drain's settings say."""
         tcp = await trio.open_tcp_listeners(self._settings.port, host=self._settings.host)
         port = tcp[0].socket.getsockname()[1]
         listeners = [self._choose_transport(listener) for listener in tcp]
@@ -113,12 +113,13 @@ class Node:
             self._serving = True
             self._readiness.set_listening(listening=True)
             self._announce(port)
-            await self._stop.wait()
+            await self._leaving.begun.wait()
             self._readiness.set_draining()
-            nursery.cancel_scope.deadline = trio.current_time() + self._settings.drain.timeout
+            await self._leaving.await_delay()
             for listener in listeners:
                 await listener.aclose()
-            self._hub.drain()
+            await self._leaving.close_all()
+            self._leaving.bound(nursery.cancel_scope)
 
     def _choose_transport(self, listener: trio.SocketListener) -> trio.abc.Listener[Any]:
         """TLS goes the way of all streams; plain TCP the fast one, where there is epoll."""
@@ -128,8 +129,8 @@ class Node:
 
     async def _leave(self) -> None:
         """Let users who came back elsewhere make no noise, then say goodbye."""
-        await trio.sleep(self._settings.presence.linger if self._settings.nats.servers else 0)
-        with trio.move_on_after(_LAST_WORDS):
+        await self._leaving.await_lingers(self._member)
+        with trio.move_on_after(LAST_WORDS):
             await self._member.say_goodbye()
 
     def _announce(self, port: int) -> None:
@@ -140,13 +141,16 @@ class Node:
         sys.stdout.flush()
 
     async def _heed_signals(self, everything: trio.CancelScope) -> None:
-        """The first signal stops, the second hurries."""
+        """See the module's first lines."""
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for number in signals:
-                log.info("told to stop", signal=signal.Signals(number).name, hurry=self._stop.is_set())
-                if self._stop.is_set() or not self._serving:
+                log.info("told to stop", signal=signal.Signals(number).name, again=self._leaving.begun.is_set())
+                if self._leaving.hurried or not self._serving:
                     everything.cancel()
-                self._stop.set()
+                elif self._leaving.begun.is_set() or number == signal.SIGINT:
+                    self._leaving.hurry()
+                else:
+                    self._leaving.begin()
 
     async def _observe(self) -> None:
         """Keep the gauges and the readiness true."""
@@ -154,6 +158,15 @@ class Node:
             self._readiness.set_bus(self._member.connected, trio.current_time())
             self._cluster_metrics.observe(self._member)
             await trio.sleep(_OBSERVE_INTERVAL)
+
+
+def _hub_settings(settings: Settings) -> HubSettings:
+    return HubSettings(
+        pace=Pace(settings.websocket.activity_timeout, settings.websocket.pong_timeout),
+        path_prefix=settings.path_prefix,
+        batch_interval=settings.watchlist.batch_interval,
+        drain_linger=settings.presence.drain_linger,
+    )
 
 
 def _server_context(settings: Settings) -> ssl.SSLContext | None:

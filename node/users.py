@@ -107,17 +107,17 @@ class Users:
         """A sign-in failed; the client was told."""
         self._metrics.of_app(connection.app.id).refused.inc()
 
-    def forget(self, connection: Connection, *, signed_in: bool) -> None:
+    def forget(self, connection: Connection, *, signed_in: bool, linger: float | None = None) -> None:
         """A connection is closed, its phase says so already; idempotent.
 
-        `signed_in`: whether it was until then.
+        `signed_in`: whether it was until then. `linger`: seconds until its user may be offline; None: as configured.
         """
         if (user := connection.user) is None:
             return
         connection.user = None
         app = connection.app.id
         self._users.discard((app, user.id), connection)
-        self.member.release(app, user.id)
+        self.member.release(app, user.id, linger)
         if not signed_in:
             return
         self._unwatch(connection, user.watchlist)

@@ -36,7 +36,9 @@ LOOPBACK = "127.0.0.1"
 START_TIMEOUT = 30.0
 """Seconds until a program must be ready; generous, since the machine may be busy."""
 STOP_TIMEOUT = 15.0
-"""Seconds until a program must have stopped by itself; a node drains for ten at most."""
+"""Seconds until a program must have stopped by itself."""
+QUICK_STOP = {"USHER_DRAIN__DELAY": "0", "USHER_DRAIN__SPREAD": "0", "USHER_PRESENCE__DRAIN_LINGER": "1"}
+"""What nodes get unless a test says otherwise: most tests end with a stop, and few are about it."""
 
 _POLL_INTERVAL = 0.02
 
@@ -245,7 +247,7 @@ class Processes:
         self.apps_path = directory / "apps.toml"
         self.apps_path.write_text(apps)
         self.directory = directory
-        self._env = dict(env or {})
+        self._env = QUICK_STOP | dict(env or {})
 
     def __enter__(self) -> Self:
         return self

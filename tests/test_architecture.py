@@ -21,6 +21,7 @@ PURE = (
     "node/config/apps.py",
     "node/config/keys.py",
     "node/config/settings.py",
+    "node/drain.py",
     "node/multimap.py",
     "node/timers.py",
     "node/transport/frame_reader.py",

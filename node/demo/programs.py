@@ -30,6 +30,8 @@ LOOPBACK = "127.0.0.1"
 """Where everything listens that is for the demo alone, whatever address the page and its nodes are given."""
 
 NODE_COMMAND = (sys.executable, "-m", "node", "serve")
+QUICK_STOP = {"USHER_DRAIN__DELAY": "0", "USHER_DRAIN__SPREAD": "0", "USHER_PRESENCE__DRAIN_LINGER": "0"}
+"""A demo ends with all its nodes: there is no other to send clients to."""
 BACKEND_COMMAND = (sys.executable, "-m", "node.demo.backend")
 
 _POLL_INTERVAL = 0.05
@@ -95,7 +97,7 @@ async def start_node(nursery: trio.Nursery, host: str, address: NodeAddress, nat
         *("--ops-host", LOOPBACK, "--ops-port", str(address.ops_port)),
         *("--name", name, "--nats", nats_url, "--apps", str(apps)),
     )
-    nursery.start_soon(run_child, Child(name, command))
+    nursery.start_soon(run_child, Child(name, command, env=QUICK_STOP))
     await _wait_until(lambda: _answers_200(LOOPBACK, address.ops_port, "/readyz"), name)
 
 

@@ -137,7 +137,7 @@ class PlainWebSocket:
         if self._state is not _State.OPEN:
             return
         self._state = _State.CLOSING
-        self._poller.call_at(trio.current_time() + timeout, self._end)
+        self._poller.call_at(trio.current_time() + timeout, self.drop)
         if self._outbox is None:
             self._send(close_frame)
         else:
@@ -175,6 +175,8 @@ class PlainWebSocket:
 
     def drop(self) -> None:
         """End at once, whatever waits."""
+        if self._state in (_State.CLOSING, _State.PARTED):
+            self._metrics.forced_closes.inc()
         self._end()
 
     def _read(self) -> None:

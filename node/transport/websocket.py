@@ -57,6 +57,7 @@ class WebSocketTransport:
         self._flushed = trio.Event()
         self._scope = trio.CancelScope()
         self._receiver: Receiver | None = None
+        self._is_broken = False  # whether the stream has ended
 
     @property
     def buffered(self) -> int:
@@ -102,6 +103,8 @@ class WebSocketTransport:
                     link.open(self._receiver)
                     end = await self._farewell(await self._receive_all(socket, link, self._receiver))
         finally:
+            if self._outbox.sealed and end == ABNORMAL and not self._is_broken:
+                self._metrics.forced_closes.inc()
             self._outbox.seal(b"")
             self._outbox.drop()
             if self._receiver is not None:
@@ -138,7 +141,7 @@ class WebSocketTransport:
     async def _farewell(self, code: int) -> int:
         """The peer has closed (or must not go on): see that the last frame goes out. Return how it ended."""
         if code == ABNORMAL:
-            self._scope.cancel()
+            self._break()
         else:
             self.seal(encode_close(code, _FAULTS.get(code, "")), self._settings.close_timeout)
         await self._flushed.wait()
@@ -160,9 +163,14 @@ class WebSocketTransport:
                 else:
                     await self._work.park()
         except DOWN:
-            self._scope.cancel()
+            self._break()
         else:
             self._flushed.set()
+
+    def _break(self) -> None:
+        """The stream has ended: nobody is left to wait for."""
+        self._is_broken = True
+        self._scope.cancel()
 
 
 def _is_longer(text: str, limit: int) -> bool:

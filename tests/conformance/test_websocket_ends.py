@@ -44,6 +44,7 @@ async def test_client_gets_what_was_offered_and_the_code_when_the_session_closes
     await client.send(closing(4200))
     await client.read_end()
     await session.ended()
+    assert site.count("forced_closes") == 0
 
 
 async def test_client_gets_a_whole_reason_when_it_is_too_long(site: Site) -> None:
@@ -91,6 +92,7 @@ async def test_connection_ends_in_time_when_the_client_ignores_the_close(start: 
     await client.read_close()
     await client.read_end()
     await session.ended()
+    assert site.count("forced_closes") == 1
 
 
 async def test_session_is_told_once_when_the_client_is_gone(site: Site) -> None:

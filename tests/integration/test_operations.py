@@ -1,5 +1,6 @@
 """What operators do and see: start, stop, reload, readiness, metrics, TLS, and a node alone."""
 
+import json
 import os
 import re
 import shutil
@@ -40,7 +41,7 @@ OFFLINE_AFTER_GOODBYE = 2.5  # a second of linger, and room
 
 
 def test_a_node_says_on_one_line_where_it_accepts_connections(tmp_path: Path) -> None:
-    """Whoever started it reads that line, connects, and stops it; there is no other line, and the status is 0."""
+    """Whoever started it reads that line, connects, and stops it by Ctrl-C; there is no other, and the status is 0."""
     (tmp_path / "apps.toml").write_text(APPS)
     (ops_port,) = free_ports(1)
     command = (sys.executable, "-m", "node", "serve", "--port", "0", "--ops-port", str(ops_port))
@@ -53,7 +54,7 @@ def test_a_node_says_on_one_line_where_it_accepts_connections(tmp_path: Path) ->
             with pytest.raises(urllib.error.HTTPError, match="404"):
                 urllib.request.urlopen(found[1], timeout=5)
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGINT)
         assert process.stdout.read() == ""
         assert process.wait(15) == 0
 
@@ -83,6 +84,30 @@ async def test_a_node_sends_its_clients_elsewhere_and_says_goodbye_when_it_is_to
         await mover.until(lambda: mover.sign_ins == 2)
         for watcher in watchers:
             assert (watcher.changes_of("mover"), watcher.changes_of("goer")) == ([True], [True, False])
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_node_serves_until_the_delay_is_over_when_it_is_asked_to_drain(processes: Processes) -> None:
+    """`POST /drain` is the first SIGTERM: not ready at once, serving still, then no more; a signal hurries."""
+    nats = processes.start_nats()
+    slow = {"USHER_DRAIN__DELAY": "60", "USHER_DRAIN__SPREAD": "60", "USHER_PRESENCE__DRAIN_LINGER": "60"}
+    (leaving,) = processes.start_nodes(1, nats, env=slow)
+    request = urllib.request.Request(f"{leaving.ops_url}/drain", method="POST")
+    for _ in range(2):
+        with urllib.request.urlopen(request, timeout=5) as response:
+            assert json.load(response) == {"draining": True}
+    assert (status(leaving), status(leaving, "/livez")) == (503, 200)
+    async with trio.open_nursery() as nursery:
+        (late,) = await signed_in(nursery, leaving, ["late"])
+        async with api(leaving) as backend:
+            assert (await backend.send_to_user("late", "still", "here")).status == 200
+        await late.until(lambda: late.events)
+        assert total(leaving, "usher_draining") == 1
+        assert leaving.metrics()['usher_drain_stage{stage="delay"}'] == 1
+        leaving.send_signal(signal.SIGTERM)
+        await late.until(lambda: late.ended)
+        assert late.ended[0].code == 4200
+        assert await trio.to_thread.run_sync(leaving.wait_stopped) == 0
         nursery.cancel_scope.cancel()
 
 

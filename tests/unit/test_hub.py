@@ -324,24 +324,6 @@ async def test_unauthorized_client_is_closed_when_the_app_asks_for_it(autojump_c
 # -- closing ----------------------------------------------------------------------------------------------------------
 
 
-async def test_hub_drains_every_connection_with_4200_and_admits_no_more(autojump_clock: MockClock) -> None:
-    """Signed in or not; nobody is told of the others' going (design of a leaving node)."""
-    async with run_nodes() as (node,):
-        clients = [Client(node.hub) for _ in range(3)] + [Client(node.hub, OTHER_APP)]
-        clients[0].sign_in("ann", ["bea"])
-        clients[1].sign_in("bea", ["ann"])
-        await settle()
-        for client in clients:
-            client.read()
-        node.hub.drain()
-        assert [client.read() for client in clients] == [["error 4200"]] * 4
-        assert [client.close_code for client in clients] == [4200] * 4
-        assert refusal(node.hub, upgrade_to())[0] == 4200
-        assert refusal(node.hub, upgrade_to("/app/nobody"))[0] == 4001
-        assert (node.gauges(), node.gauges(OTHER_APP)) == ((0, 0, 0, 0), (0, 0, 0, 0))
-        assert node.value("draining") == 1
-
-
 async def test_hub_counts_what_waits_in_all_outboxes(autojump_clock: MockClock) -> None:
     """Of connections that are open."""
     async with run_nodes() as (node,):

@@ -11,7 +11,7 @@ from prometheus_client import Histogram
 from node.metrics import Metrics
 from node.tallies import Tallies
 
-LABELS = {"app", "code", "direction", "kind", "name", "reason", "result", "route", "state", "status", "where"}
+LABELS = {"app", "code", "direction", "kind", "name", "reason", "result", "route", "stage", "state", "status", "where"}
 
 
 def filled() -> Metrics:
@@ -38,7 +38,8 @@ def test_metrics_have_the_names_that_dashboards_know() -> None:
     """Renaming one breaks somebody's alert: this list changes only with the changelog."""
     assert {name for name, _ in each(Metrics())} == {
         *("connections", "signed_in_connections", "messages_received", "closes", "outbox_bytes"),
-        *("slow_consumer_closes", "draining", "api_requests", "api_request_seconds", "users_online"),
+        *("slow_consumer_closes", "forced_closes", "draining", "drain_stage", "drain_remaining"),
+        *("api_requests", "api_request_seconds", "users_online"),
         *("watch_edges", "shards_watched", "signins", "watchlist_events", "offline_seconds", "terminations"),
         *("termination_seconds", "presence_flaps", "presence_repairs", "bus_messages", "bus_unclaimed"),
         *("bus_connected", "bus_reconnects", "interests", "peers", "fence_seconds", "fence_timeouts"),

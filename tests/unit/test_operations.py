@@ -30,13 +30,15 @@ def readiness(metrics: Metrics) -> Readiness:
 
 @pytest.fixture
 def operations(metrics: Metrics, readiness: Readiness) -> Operations:
-    """The server, without a port."""
-    return Operations(metrics, readiness)
+    """The server, without a port; asked to drain, it does what SIGTERM does first."""
+    return Operations(metrics, readiness, readiness.set_draining)
 
 
-async def ask(operations: Operations, path: str, method: str = "GET") -> ApiResponse:
+async def ask(
+    operations: Operations, path: str, method: str = "GET", remote: str = "127.0.0.1:1", **headers: str
+) -> ApiResponse:
     """Ask without a network."""
-    return await operations.answer(ApiRequest(method, path, "", b"", {}, ""))
+    return await operations.answer(ApiRequest(method, path, "", b"", headers, remote))
 
 
 @pytest.fixture
@@ -157,3 +159,33 @@ async def test_loop_lag_is_measured_when_the_loop_was_held_up(metrics: Metrics, 
     nursery.cancel_scope.cancel()
     total = float(metrics.exposition().partition(b"usher_loop_lag_seconds_sum ")[2].split()[0])
     assert total > 0.1
+
+
+async def test_node_drains_when_it_is_asked_to_and_says_the_same_again(operations: Operations, metrics: Metrics) -> None:
+    """As often as one likes; a GET changes nothing."""
+    assert (await ask(operations, "/drain")).status == 405
+    assert b"usher_draining 0.0" in metrics.exposition()
+    for _ in range(2):
+        response = await ask(operations, "/drain", "POST")
+        assert (response.status, json.loads(response.body)) == (200, {"draining": True})
+    assert b"usher_draining 1.0" in metrics.exposition()
+
+
+@pytest.mark.parametrize("remote", ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"])
+async def test_node_drains_when_its_own_machine_asks(operations: Operations, remote: str) -> None:
+    """By whatever of its addresses."""
+    assert (await ask(operations, "/drain", "POST", remote)).status == 200
+
+
+@pytest.mark.parametrize("remote", ["10.0.0.1:1", "[2001:db8::1]:1", "[::ffff:10.0.0.1]:1", "", "elsewhere:1"])
+async def test_node_refuses_to_drain_when_others_ask(metrics: Metrics, readiness: Readiness, remote: str) -> None:
+    """Unless the settings say otherwise: metrics are for many, stopping is not."""
+    assert (await ask(Operations(metrics, readiness, readiness.set_draining), "/drain", "POST", remote)).status == 403
+    assert readiness.reasons(0) == []
+    assert (await ask(Operations(metrics, readiness, lambda: None, remote=True), "/drain", "POST", remote)).status == 200
+
+
+async def test_node_refuses_to_drain_when_a_web_page_asks(operations: Operations, readiness: Readiness) -> None:
+    """A browser on the same machine is on loopback, too, whoever wrote its page."""
+    assert (await ask(operations, "/drain", "POST", origin="https://pages.example")).status == 403
+    assert readiness.reasons(0) == []
