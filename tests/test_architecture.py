@@ -61,7 +61,7 @@ def modules(*patterns: str) -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for path in found)
 
 
-SOURCE = modules("node/**/*.py", "cluster/**/*.py")
+SOURCE = modules("node/**/*.py", "cluster/**/*.py", "deploy/**/*.py")
 TESTS = modules("tests/**/*.py")
 
 

@@ -1,0 +1,1 @@
+"""What operators start from, tried: rules, dashboard, examples, image."""
