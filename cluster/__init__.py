@@ -6,10 +6,11 @@ the protocol and why it is right.
 
 from cluster.bus import Bus, BusAwayError
 from cluster.core import ClusterSettings, NoStats, Stats
-from cluster.envelope import UserEvent
+from cluster.edges import CountChange, MemberEdge, UserEdge
+from cluster.envelope import ChannelEvent, UserEvent
 from cluster.interest import Interests
 from cluster.local_bus import Broker, LocalBus
-from cluster.member import Listener, Member, ShardMismatchError, UserEdge
+from cluster.member import Listener, Member, ShardMismatchError
 from cluster.membership import MembershipSettings
 from cluster.nats_bus import NatsBus, NatsSettings
 
@@ -17,11 +18,14 @@ __all__ = [
     "Broker",
     "Bus",
     "BusAwayError",
+    "ChannelEvent",
     "ClusterSettings",
+    "CountChange",
     "Interests",
     "Listener",
     "LocalBus",
     "Member",
+    "MemberEdge",
     "MembershipSettings",
     "NatsBus",
     "NatsSettings",

@@ -1,8 +1,8 @@
-"""Confirmations: what a sign-in waits for before it may succeed.
+"""Confirmations: what a sign-in or a subscription waits for before it may succeed.
 
-A confirmation needs a fence behind the user's interest, and every peer's part of the shards that are watched. It comes at
-once when both are there already. Both are bounded: a silent peer costs `fence_timeout`, a bus that is away
-`confirm_timeout`, and then the sign-in fails.
+A confirmation needs a fence behind the held interest (in a user, or a channel), and every peer's part of the shards that
+are watched. It comes at once when both are there already. Both are bounded: a silent peer costs `fence_timeout`, a bus that
+is away `confirm_timeout`, and then it fails.
 """
 
 from collections import deque
@@ -13,7 +13,7 @@ import trio
 
 from cluster.core import Core
 from cluster.fence import Fence
-from cluster.holders import Holders
+from cluster.held import Held
 from cluster.presence import Presence
 
 
@@ -21,9 +21,7 @@ from cluster.presence import Presence
 class _Ticket:
     """One confirmation that waits. `done` is None once it has been called."""
 
-    app: str
-    user: str
-    interest: int | None  # in the user, as it was held at the beginning
+    interest: Held
     done: Callable[[bool], None] | None
     waiting: int  # how many things have to come still
     patience_ends: float
@@ -33,23 +31,22 @@ class _Ticket:
 class Confirmations:
     """Everything that waits to be confirmed."""
 
-    def __init__(self, core: Core, presence: Presence, holders: Holders, fence: Fence) -> None:
+    def __init__(self, core: Core, presence: Presence, fence: Fence) -> None:
         self._core = core
         self._presence = presence
-        self._holders = holders
         self._fence = fence
         self._tickets: deque[_Ticket] = deque()  # in the order of their age
 
-    def confirm(self, app: str, user: str, shards: Iterable[str], done: Callable[[bool], None]) -> None:
+    def confirm(self, interest: Held, shards: Iterable[str], done: Callable[[bool], None]) -> None:
         """See `Member.confirm`."""
         waiting = [shard for shard in shards if not self._presence.is_ready(shard)]
-        fenced = self._holders.is_fenced(app, user)
+        fenced = interest.fenced
         if not waiting and fenced:
             done(True)
             return
         now, settings = trio.current_time(), self._core.settings
         ends = (now + settings.fence_timeout, now + settings.confirm_timeout)
-        ticket = _Ticket(app, user, self._holders.interest(app, user), done, len(waiting) + (not fenced), *ends)
+        ticket = _Ticket(interest, done, len(waiting) + (not fenced), *ends)
         self._tickets.append(ticket)
         for shard in waiting:
             self._presence.when_ready(shard, lambda: self._punch(ticket))
@@ -73,12 +70,11 @@ class Confirmations:
             self._tickets.popleft()
 
     def _is_fenced(self, ticket: _Ticket) -> bool:
-        """Whether there is no fence to wait for; a user who was let go of since needs none."""
-        held = self._holders.interest(ticket.app, ticket.user) == ticket.interest
-        return not held or self._holders.is_fenced(ticket.app, ticket.user)
+        """Whether there is no fence to wait for; an interest that was let go of since needs none."""
+        return ticket.interest.dropped or ticket.interest.fenced
 
     def _pass_fence(self, ticket: _Ticket) -> None:
-        self._holders.fenced(ticket.app, ticket.user, ticket.interest)
+        ticket.interest.pass_fence()
         self._punch(ticket)
 
     def _punch(self, ticket: _Ticket) -> None:

@@ -32,6 +32,7 @@ class Heartbeat:
     leaving: bool = False
     connections: int = 0
     users: int = 0
+    apps: Mapping[str, int] = field(default_factory=dict)  # connections by app
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,24 @@ class UserEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelEvent:
+    """An encoded frame for every subscriber of a channel but one.
+
+    `ttl`: for how many seconds the frame is kept for later subscribers, 0 for most. The member that sends it sets `stamp`
+    (µs since 1970) and `node`, which order what is kept of one channel.
+    """
+
+    KIND: ClassVar[str] = "channel_event"
+    app: str
+    channel: str
+    frame: bytes
+    except_socket_id: str | None = None
+    ttl: float = 0.0
+    stamp: int = 0
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Terminate:
     """Close the user's connections, then answer with `Answer`."""
 
@@ -135,7 +154,9 @@ class Holding:
     echo: bool = False
 
 
-Message = Heartbeat | Change | Ask | Snapshot | Ping | Pong | UserEvent | Terminate | Question | Answer | Holding
+Message = (
+    Heartbeat | Change | Ask | Snapshot | Ping | Pong | UserEvent | ChannelEvent | Terminate | Question | Answer | Holding
+)
 _KINDS: dict[str, type[Message]] = {
     kind.KIND: kind
     for kind in (
@@ -146,6 +167,7 @@ _KINDS: dict[str, type[Message]] = {
         Ping,
         Pong,
         UserEvent,
+        ChannelEvent,
         Terminate,
         Question,
         Answer,

@@ -17,11 +17,10 @@ import trio
 from cluster.bus import BusAwayError
 from cluster.core import Core, Inbox
 from cluster.envelope import Answer, Holding, Message, Question, Terminate, UserEvent
-from cluster.interest import Interests
+from cluster.held import Held, HeldInterests, Key
 from cluster.presence import Presence
 
 _ATTEMPTS = 2  # a question may reach its only holder just when it lets go; asked again, NATS says that nobody is there
-UserKey = tuple[str, str]  # app, user
 _INTRODUCTIONS = 500  # at each tick: 5,000 a second, so that a node with very many users does not flood the bus
 
 
@@ -41,10 +40,8 @@ class Listener(Protocol):
         """How many connections the user has here."""
 
 
-@dataclass(slots=True)
-class _Held:
-    number: int  # of the subscription on the bus
-    fenced: bool = False
+@dataclass(slots=True, eq=False)
+class _HeldUser(Held):
     announced: bool = False
     left_at: float = 0.0
     others: frozenset[str] = _NOBODY  # the other holders
@@ -63,10 +60,8 @@ class Holders:
         self._presence = presence
         self._listener = listener
         self._is_peer = is_peer
-        self._interests: Interests[UserKey] = Interests()
-        self._held: dict[UserKey, _Held] = {}
-        self._unintroduced: dict[UserKey, None] = {}
-        self._receive = core.receiver(self._on_message)
+        self._held = HeldInterests(core, _HeldUser, core.subjects.user, core.receiver(self._on_message))
+        self._unintroduced: dict[Key, None] = {}
 
     def __len__(self) -> int:
         """How many users are held, lingering ones included."""
@@ -81,30 +76,15 @@ class Holders:
 
     def hold(self, app: str, user: str) -> None:
         """One more connection of the user: interest is taken, nothing is said yet."""
-        if self._interests.acquire((app, user)):
-            subject = self._core.subjects.user(app, user)
-            number = self._core.bus.subscribe(subject, self._receive)
-            self._held[app, user] = _Held(number, fenced=self._core.bus.alone)
+        self._held.acquire((app, user))
 
-    def interest(self, app: str, user: str) -> int | None:
-        """The number of the interest in a user, another one each time it is taken anew; None if the user is not held."""
-        held = self._held.get((app, user))
-        return held.number if held else None
-
-    def is_fenced(self, app: str, user: str) -> bool:
-        """Whether everybody knows of the interest; the user is held."""
-        return self._held[app, user].fenced
-
-    def fenced(self, app: str, user: str, interest: int | None) -> None:
-        """A fence has passed that began when `interest` was the user's."""
-        held = self._held.get((app, user))
-        if held is not None and held.number == interest:
-            held.fenced = True
+    def interest(self, app: str, user: str) -> Held:
+        """The interest in a user, who is held."""
+        return self._held[app, user]
 
     def bus_down(self) -> None:
-        """The bus is away: where it comes back, everybody has to learn of the interests again."""
-        for held in self._held.values():
-            held.fenced = False
+        """See `HeldInterests.bus_down`."""
+        self._held.bus_down()
 
     def announce(self, app: str, user: str) -> None:
         """The user is signed in here: the watchers and the other holders are told, once."""
@@ -132,17 +112,15 @@ class Holders:
         """One connection less; after the last, the user goes down once `linger` seconds have passed without another."""
         now = trio.current_time()
         self._held[app, user].left_at = now
-        self._interests.release((app, user), now, linger)
+        self._held.release((app, user), now, linger)
 
     def tick(self, now: float) -> None:
         """Let go of users whose linger has ended; introduce some of those that wait for it."""
         for key in list(islice(self._unintroduced, _INTRODUCTIONS)):
             del self._unintroduced[key]
-            if key in self._held:
+            if self._held.get(key):
                 self._introduce(*key)
-        for app, user in self._interests.poll(now):
-            held = self._held.pop((app, user))
-            self._core.bus.unsubscribe(held.number)
+        for (app, user), held in self._held.poll(now):
             if held.announced:
                 self._presence.drop(app, user, now - held.left_at)
             if held.others:

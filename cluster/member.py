@@ -4,21 +4,22 @@ Synchronous calls change state and send; `run` owns every task. The order of a s
 `confirm` waits until they are known everywhere and the watched shards are complete, then `announce` tells the others.
 """
 
-import contextlib
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, assert_never
 
-import structlog
 import trio
 
-from cluster.bus import Bus, BusAwayError, flush
+from cluster import channels, holders, peers
+from cluster.bus import Bus, BusAwayError
+from cluster.channels import Channels
 from cluster.confirmations import Confirmations
 from cluster.core import ClusterSettings, Core, NoStats, Stats
 from cluster.directory import Edge
+from cluster.edges import CountChange, MemberEdge, UserEdge
 from cluster.envelope import (
     Ask,
+    ChannelEvent,
     Heartbeat,
     Holding,
     Message,
@@ -31,32 +32,26 @@ from cluster.envelope import (
 )
 from cluster.fence import Fence
 from cluster.holders import Holders
-from cluster.holders import Listener as HoldersListener
-from cluster.membership import Lost, Membership, Met, Probe
+from cluster.membership import Lost, Membership, Met
+from cluster.peers import Peers
 from cluster.presence import Presence
 from cluster.subjects import app_of
 
-log = structlog.get_logger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class UserEdge:
-    """A user of an app came online or went offline, in the whole cluster; `age`: seconds since the cause."""
-
-    app: str
-    user: str
-    online: bool
-    age: float
-
-
-class Listener(HoldersListener, Protocol):
+class Listener(holders.Listener, channels.Listener, peers.Listener, Protocol):
     """The node's side. Nothing in it waits."""
 
     def user_edges(self, edges: Sequence[UserEdge]) -> None:
         """Users in watched shards came online or went offline; those that nobody here watches included."""
 
-    def load(self) -> tuple[int, int]:
-        """Connections and signed-in users here, for heartbeats."""
+    def member_edges(self, edges: Sequence[MemberEdge]) -> None:
+        """Members in watched shards joined or left; those of channels that have no subscriber here included."""
+
+    def count_edges(self, changes: Sequence[CountChange]) -> None:
+        """Channels in watched shards have other counts of subscriptions."""
+
+    def peers_changed(self) -> None:
+        """A peer was met or lost: keepers may be others now."""
 
 
 class ShardMismatchError(Exception):
@@ -72,14 +67,11 @@ class Member:
         self._listener = listener
         self._membership = Membership(settings.membership)
         self._presence = Presence(self._core, self._tell)
+        self._peers = Peers(self._core, self._membership, listener, self._on_peer)
         self._fence = Fence(self._core, self._membership)
-        self._holders = Holders(self._core, self._presence, listener, self._is_peer)
-        self._confirmations = Confirmations(self._core, self._presence, self._holders, self._fence)
-        self._beats = 0
-        self._leaving = False
-        self._probes: list[str] = []
-        self._has_probes = trio.Event()
-        self._mismatch: set[str] = set()
+        self._holders = Holders(self._core, self._presence, listener, self._peers.is_peer)
+        self._channels = Channels(self._core, listener)
+        self._confirmations = Confirmations(self._core, self._presence, self._fence)
         self._up = trio.Event()
         self._may_send = trio.Event()  # set once the server that carries us knows what everybody is interested in
         self.bus_ups = 0
@@ -99,8 +91,8 @@ class Member:
 
     @property
     def interests(self) -> int:
-        """How many interests this node has on the bus: users, shards, and three of its own."""
-        return len(self._holders) + self._presence.shards_watched + 3
+        """How many interests this node has on the bus: users, channels, shards, and three of its own."""
+        return len(self._holders) + len(self._channels) + self._presence.shards_watched + 3
 
     @property
     def shards_watched(self) -> int:
@@ -142,7 +134,7 @@ class Member:
         A silent peer delays it by `fence_timeout` at the most, or twice that behind a round that waits for one already.
         The shards stay watched until then. `done(False)`: the bus was away for `confirm_timeout`.
         """
-        self._confirmations.confirm(app, user, shards, done)
+        self._confirmations.confirm(self._holders.interest(app, user), shards, done)
 
     def announce(self, app: str, user: str) -> None:
         """The user is signed in here, confirmed: tell whoever watches. Idempotent while held."""
@@ -152,8 +144,27 @@ class Member:
         """Whether the user is signed in anywhere; the user's shard is watched."""
         return self._presence.is_up(app, user)
 
-    def send_events(self, events: Iterable[UserEvent], done: Callable[[bool], None]) -> None:
-        """Carry events to the other holders; `done(True)` when the bus has them, `done(False)` if it is away."""
+    def hold_channel(self, app: str, channel: str) -> None:
+        """A connection here is about to subscribe to the channel; paired with `release_channel`."""
+        self._channels.hold(app, channel)
+
+    def release_channel(self, app: str, channel: str, linger: float = 0.0) -> None:
+        """That subscription is gone; after the last one, events arrive for `linger` seconds more."""
+        self._channels.release(app, channel, linger)
+
+    def confirm_channel(self, app: str, channel: str, shards: Iterable[str], done: Callable[[bool], None]) -> None:
+        """The same as `confirm`, for a channel that is held."""
+        self._confirmations.confirm(self._channels.interest(app, channel), shards, done)
+
+    def is_channel_confirmed(self, app: str, channel: str) -> bool:
+        """Whether everybody knows that the channel, which is held, has subscribers here."""
+        return self._channels.interest(app, channel).fenced
+
+    def send_events(self, events: Iterable[UserEvent | ChannelEvent], done: Callable[[bool], None]) -> None:
+        """Carry events to the other holders and subscribers; those who are connected here are the caller's affair.
+
+        `done(True)` when the bus has all of them; `done(False)` if it is away.
+        """
         if not self.connected:
             done(False)
         elif self._may_send.is_set():
@@ -162,14 +173,24 @@ class Member:
             waiting, ups = tuple(events), self.bus_ups
             self._fence.wait(lambda: self._send_events(waiting, done) if self.bus_ups == ups else done(False))
 
-    def _send_events(self, events: Iterable[UserEvent], done: Callable[[bool], None]) -> None:
+    def _send_events(self, events: Iterable[UserEvent | ChannelEvent], done: Callable[[bool], None]) -> None:
         try:
             for event in events:
-                self._holders.send_event(event)
+                match event:
+                    case UserEvent():
+                        self._holders.send_event(event)
+                    case ChannelEvent():
+                        self._channels.send(event)
+                    case _:
+                        assert_never(event)
         except BusAwayError:
             done(False)
         else:
             self._core.bus.when_flushed(done)
+
+    def send_client_event(self, event: ChannelEvent) -> None:
+        """Carry an event to the other subscribers as well as it goes: while the bus is away it is lost, and counted so."""
+        self._channels.try_send(event)
 
     async def terminate(self, app: str, user: str) -> int:
         """Close the user's connections on all other nodes; how many. Raises `BusAwayError`."""
@@ -197,12 +218,12 @@ class Member:
         bus.subscribe(subjects.nodes, receive)
         self._core.listen()
         async with trio.open_nursery() as nursery:
-            for task in (self._fence.run, self._presence.answer_asks, self._tick, self._beat, self._probe):
+            for task in (self._fence.run, self._presence.answer_asks, self._tick, self._beat, self._peers.probe):
                 nursery.start_soon(task)
             nursery.start_soon(bus.run, self)
             await self._up.wait()
             await trio.sleep(self._core.settings.join_wait)
-            if self._mismatch:
+            if self._peers.mismatch:
                 raise ShardMismatchError(
                     f"this node has cluster.shards = {self._core.settings.shards}, but its peers do not: "
                     "the number must be equal in the whole cluster"
@@ -211,51 +232,22 @@ class Member:
 
     async def say_goodbye(self) -> None:
         """Tell the peers that this node leaves: they need not find it dead. Returns when the bus has it, or is away."""
-        self._leaving = True  # a heartbeat that said otherwise would be a return
-        self._core.try_send(self._core.subjects.nodes, self._heartbeat())
-        with contextlib.suppress(BusAwayError):
-            await flush(self._core.bus)
+        await self._peers.say_goodbye()
 
     async def _tick(self) -> None:
         while True:
             await trio.sleep(self._core.settings.tick_interval)
             now = trio.current_time()
-            self._heed(self._membership.poll(now))
+            self._peers.tick(now)
             self._holders.tick(now)
+            self._channels.tick(now)
             self._presence.tick(now)
             self._confirmations.tick(now)
 
     async def _beat(self) -> None:
         while True:
             await trio.sleep(self._core.settings.heartbeat_interval)
-            self._beats += 1
-            self._core.try_send(self._core.subjects.nodes, self._heartbeat(numbers=True))
-
-    def _heartbeat(self, *, numbers: bool = False, hello: bool = False) -> Heartbeat:
-        recent = self._presence.recent_numbers() if numbers else {}
-        settings, server = self._core.settings, self._core.bus.server
-        load = self._listener.load()
-        return Heartbeat(self.node_id, server, self._beats, settings.shards, recent, hello, self._leaving, *load)
-
-    async def _probe(self) -> None:
-        async with trio.open_nursery() as nursery:
-            while True:
-                await self._has_probes.wait()
-                self._has_probes = trio.Event()
-                probes, self._probes = self._probes, []
-                for node in probes:  # none waits for another: how far apart two probes of a peer are is membership's affair
-                    nursery.start_soon(self._probe_one, node)
-
-    async def _probe_one(self, node: str) -> None:
-        try:
-            answer = await self._core.ask(node, Ping(), self._core.settings.membership.probe_interval)
-        except (trio.TooSlowError, BusAwayError):
-            return
-        now = trio.current_time()
-        if answer is None:
-            self._heed(self._membership.unanswerable(node, now))
-        else:
-            self._membership.answered(node, now)
+            self._peers.beat(self._presence.recent_numbers())
 
     # -- what the bus says ----------------------------------------------------------------------------------------
 
@@ -264,8 +256,7 @@ class Member:
         self.bus_ups += 1
         self._may_send = trio.Event()
         self._fence.wait(self._may_send.set)  # answers cross to our new server behind the interests of those who answer
-        self._membership.bus_up(trio.current_time())
-        self._core.try_send(self._core.subjects.nodes, self._heartbeat(hello=True))
+        self._peers.bus_up()
         for peer in self._membership.peers:
             self._presence.peer_up(peer)
         self._fence.wait(self._holders.reintroduce)
@@ -276,11 +267,13 @@ class Member:
         self._membership.bus_down()
         self._fence.bus_down()
         self._holders.bus_down()
+        self._channels.bus_down()
 
     def _on_message(self, message: Message, reply: str) -> None:
         match message:
             case Heartbeat():
-                self._on_heartbeat(message)
+                if self._peers.receive(message):
+                    self._presence.receive_numbers(message.node, message.numbers)
             case Ping():
                 self._core.try_send(reply, Pong(self.node_id))
             case Ask():
@@ -294,37 +287,16 @@ class Member:
             case _:
                 self._core.stats.unclaimed(message.KIND)
 
-    def _on_heartbeat(self, beat: Heartbeat) -> None:
-        if beat.node == self.node_id:
-            return  # sent to a server that was left since, which passed it on late
-        if beat.shards != self._core.settings.shards:
-            if beat.node not in self._mismatch:
-                self._mismatch.add(beat.node)
-                log.error("a node with another number of shards is ignored", node=beat.node, shards=beat.shards)
-            return
-        self._heed(self._membership.heard(beat, trio.current_time()))
-        self._presence.receive_numbers(beat.node, beat.numbers)
-        if beat.hello:
-            self._core.try_send(self._core.subjects.node(beat.node), self._heartbeat())
-
-    def _heed(self, events: Sequence[Met | Lost | Probe]) -> None:
-        for event in events:
-            match event:
-                case Met(node, again):
-                    log.info("peer met", node=node, again=again)
-                    self._presence.peer_up(node)
-                    if again:
-                        self._fence.wait(self._holders.reintroduce)
-                case Lost(node, silent, why):
-                    log.info("peer lost", node=node, silent=round(silent, 3), why=why)
-                    self._presence.peer_down(node, silent)
-                    self._holders.peer_down(node)
-                case Probe(node):
-                    self._probes.append(node)
-                    self._has_probes.set()
-
-    def _is_peer(self, node: str) -> bool:
-        return node in self._membership.peers
+    def _on_peer(self, event: Met | Lost) -> None:
+        match event:
+            case Met(node, again):
+                self._presence.peer_up(node)
+                if again:
+                    self._fence.wait(self._holders.reintroduce)
+            case Lost(node, silent):
+                self._presence.peer_down(node, silent)
+                self._holders.peer_down(node)
+        self._listener.peers_changed()
 
     def _tell(self, edges: Sequence[Edge]) -> None:
         self._listener.user_edges([UserEdge(app_of(e.shard), e.key, e.up, e.age) for e in edges])

@@ -12,7 +12,8 @@ is found dead. Theory of operation:
 - A gap in the numbers of a peer's heartbeats means that changes may be lost too: the peer counts as met anew.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from cluster.envelope import Heartbeat
 
@@ -64,6 +65,7 @@ class Peer:
     number: int
     connections: int = 0
     users: int = 0
+    apps: Mapping[str, int] = field(default_factory=dict)
     probed_at: float = float("-inf")
     strikes: int = 0  # "no responders" in a row
     is_back: bool = True  # heard since the bus came up last
@@ -108,7 +110,7 @@ class Membership:
             met = [Met(beat.node, again=True)] if beat.number > peer.number + 1 else []
         peer.server, peer.heard_at, peer.strikes, peer.is_back = beat.server, now, 0, True
         peer.number = max(peer.number, beat.number)
-        peer.connections, peer.users = beat.connections, beat.users
+        peer.connections, peer.users, peer.apps = beat.connections, beat.users, beat.apps
         return met
 
     def answered(self, node: str, now: float) -> None:

@@ -46,6 +46,10 @@ class Subjects:
         """Events, terminations and questions for a user; its holders listen."""
         return f"{self.base}.user.{encode_token(app)}.{encode_token(user)}"
 
+    def channel(self, app: str, channel: str) -> str:
+        """Events of a channel; nodes with subscribers listen."""
+        return f"{self.base}.channel.{encode_token(app)}.{encode_token(channel)}"
+
     def stem(self, app: str, user: str) -> str:
         """The presence shard that a user belongs to."""
         return f"presence.{encode_token(app)}.{crc32(user.encode()) % self.shards}"

@@ -4,12 +4,12 @@ A connection *holds* its user from the verified signature on (so that a terminat
 cluster has confirmed, and lets go when it is forgotten. Everything that changes state is synchronous.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
 import trio
 
-from cluster import BusAwayError, Member, UserEdge, UserEvent
+from cluster import BusAwayError, ChannelEvent, CountChange, Member, MemberEdge, UserEdge, UserEvent
 from node.config.apps import App
 from node.connection import Claim, Connection, Phase, Send
 from node.metrics import Metrics
@@ -198,6 +198,20 @@ class Users:
         """Users came online or went offline in the cluster."""
         self._watchers.note(edges, trio.current_time())
 
-    def load(self) -> tuple[int, int]:
-        """Connections and signed-in users here."""
-        return self.connections, self._online
+    def receive_channel_event(self, event: ChannelEvent) -> bool:
+        """No channel has subscribers here."""
+        del event
+        return False
+
+    def member_edges(self, edges: Sequence[MemberEdge]) -> None:
+        """Nobody here is told of members."""
+
+    def count_edges(self, changes: Sequence[CountChange]) -> None:
+        """Nobody here is told of counts."""
+
+    def peers_changed(self) -> None:
+        """Nothing here depends on who the keepers are."""
+
+    def load(self) -> tuple[int, int, Mapping[str, int]]:
+        """Connections, signed-in users, and connections by app here."""
+        return self.connections, self._online, {}

@@ -30,6 +30,7 @@ PURE = (
     "node/transport/outbox.py",
     "node/transport/seam.py",
     "cluster/directory.py",
+    "cluster/edges.py",
     "cluster/envelope.py",
     "cluster/interest.py",
     "cluster/membership.py",

@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 from cluster.directory import Directory
 from cluster.fence import Fence
+from cluster.held import HeldInterests
 from cluster.holders import Holders
 from cluster.presence import Presence
 
@@ -62,6 +63,6 @@ MUTANTS = {
     "a fence that asks the own server only": Mutant(Fence, "_cross", _do_not_cross, "calm", "never received"),
     "snapshot first, then interest": Mutant(Presence, "watch", _ask_before_interest, "calm", "repaired"),
     "numbers in heartbeats not looked at": Mutant(Directory, "receive_numbers", _never_miss, "loss", "believes"),
-    "interests taken for known after a reconnect": Mutant(Holders, "bus_down", _nothing, "move", "never received"),
+    "interests taken for known after a reconnect": Mutant(HeldInterests, "bus_down", _nothing, "move", "never received"),
     "holders not introduced again": Mutant(Holders, "reintroduce", _nothing, "cut", "counts"),
 }

@@ -5,7 +5,7 @@ here raises. `ModelHub` is the smallest correct hub; tests/sim/real_hub.py drive
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -13,7 +13,17 @@ from unittest.mock import patch
 
 import trio
 
-from cluster import ClusterSettings, Listener, Member, NoStats, UserEdge, UserEvent
+from cluster import (
+    ChannelEvent,
+    ClusterSettings,
+    CountChange,
+    Listener,
+    Member,
+    MemberEdge,
+    NoStats,
+    UserEdge,
+    UserEvent,
+)
 from tests.sim.bus import SimBus
 
 Complain = Callable[[str], None]
@@ -127,7 +137,29 @@ class Hub(Protocol):
         """Count all connections of a user. Raises `BusAwayError`."""
 
 
-class ModelHub:
+class NoChannels:
+    """What a listener says that has no channels."""
+
+    def receive_channel_event(self, event: ChannelEvent) -> bool:
+        """See `Listener`."""
+        del event
+        return False
+
+    def member_edges(self, edges: Sequence[MemberEdge]) -> None:
+        """See `Listener`."""
+
+    def count_edges(self, changes: Sequence[CountChange]) -> None:
+        """See `Listener`."""
+
+    def peers_changed(self) -> None:
+        """See `Listener`."""
+
+    def load(self) -> tuple[int, int, Mapping[str, int]]:
+        """See `Listener`."""
+        return 0, 0, {}
+
+
+class ModelHub(NoChannels):
     """The smallest correct hub; a member's listener too."""
 
     def __init__(self) -> None:
@@ -232,10 +264,6 @@ class ModelHub:
             for session in self._sessions:
                 if session.phase is Phase.CONFIRMED and session.app == edge.app and edge.user in session.watchlist:
                     session.follow(edge.user, online=edge.online)
-
-    def load(self) -> tuple[int, int]:
-        """See `Listener`."""
-        return len(self._sessions), 0
 
 
 class OnPeer(Protocol):

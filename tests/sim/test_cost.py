@@ -12,14 +12,14 @@ from trio.testing import MockClock
 from cluster import ClusterSettings, Member, UserEdge, UserEvent
 from tests.sim.bus import SimBus
 from tests.sim.network import Delays, Network
-from tests.sim.nodes import Counts
+from tests.sim.nodes import Counts, NoChannels
 from tests.waiting import carried
 
 _APP = "app"
 _SETTINGS = ClusterSettings(presence_linger=0.1)
 
 
-class _Node:
+class _Node(NoChannels):
     """A member whose listener counts, and does no more."""
 
     def __init__(self, network: Network, number: int) -> None:
@@ -70,10 +70,6 @@ class _Node:
     def user_edges(self, edges: Sequence[UserEdge]) -> None:
         """See `Listener`."""
         self.edges += len(edges)
-
-    def load(self) -> tuple[int, int]:
-        """See `Listener`."""
-        return 0, 0
 
 
 class _Cluster:

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from cluster import BusAwayError, ClusterSettings, LocalBus, Member, UserEdge
+from cluster import BusAwayError, ChannelEvent, ClusterSettings, LocalBus, Member, UserEdge
 from cluster.bus import Handler, Watcher
 from cluster.local_bus import Broker
-from tests.sim.nodes import Counts
+from tests.sim.nodes import Counts, NoChannels
 
 APP = "app"
 SETTINGS = ClusterSettings(shards=4, presence_linger=0.5)
@@ -83,7 +83,7 @@ class TestBus(LocalBus):
             self._broker.add(self, number, subject, lambda _subject, _payload, _reply: None)
 
 
-class Peer:
+class Peer(NoChannels):
     """A member and its listener: users with a number of connections each."""
 
     def __init__(self, broker: Broker, name: str, settings: ClusterSettings = SETTINGS) -> None:
@@ -91,6 +91,7 @@ class Peer:
         self.counts = Counts()
         self.connections: Counter[str] = Counter()
         self.events: list[bytes] = []
+        self.channel_events: list[bytes] = []
         self.edges: list[tuple[str, bool]] = []
         self.results: list[bool] = []
         self.member = Member(self.bus, settings, self, self.counts)
@@ -125,6 +126,16 @@ class Peer:
         self.events.append(frame)
         return bool(self.connections[user])
 
+    def subscribe(self, channel: str) -> None:
+        """Begin a subscription; `results` gets what comes of it."""
+        self.member.hold_channel(APP, channel)
+        self.member.confirm_channel(APP, channel, (), self.results.append)
+
+    def receive_channel_event(self, event: ChannelEvent) -> bool:
+        """See `Listener`."""
+        self.channel_events.append(event.frame)
+        return True
+
     def terminate(self, app: str, user: str) -> int:
         """See `Listener`."""
         del app
@@ -141,10 +152,6 @@ class Peer:
     def user_edges(self, edges: Sequence[UserEdge]) -> None:
         """See `Listener`."""
         self.edges += [(edge.user, edge.online) for edge in edges]
-
-    def load(self) -> tuple[int, int]:
-        """See `Listener`."""
-        return 0, 0
 
 
 @asynccontextmanager

@@ -113,7 +113,7 @@ async def test_a_fence_for_a_user_who_was_let_go_of_says_nothing_of_a_new_hold(a
         node.member.hold(APP, "ann")
         await trio.sleep(SETTINGS.fence_timeout)
         assert confirmed == [True]
-        assert not node.member._holders.is_fenced(APP, "ann")
+        assert not node.member._holders.interest(APP, "ann").fenced
 
 
 async def test_a_member_that_says_goodbye_is_gone_at_once_and_for_good(autojump_clock: MockClock) -> None:
