@@ -120,8 +120,16 @@ ROWS: Final = (
             Panel("Lag of the loop", ("usher_loop_lag_seconds",), _PER_NODE),
             Panel("Files", ("process_open_fds", "process_max_fds")),
             Panel("Garbage collections", ("python_gc_collections_total",)),
-            Panel("Draining", ("usher_draining",)),
             Panel("Errors by where", ("usher_errors_total",)),
+        ),
+    ),
+    Row(
+        "Leaving nodes",
+        (
+            Panel("Draining", ("usher_draining",)),
+            Panel("Stage of the drain", ("usher_drain_stage",)),
+            Panel("Connections left to close", ("usher_drain_remaining",), _PER_NODE),
+            Panel("Connections cut off", ("usher_forced_closes_total",)),
         ),
     ),
 )
