@@ -34,13 +34,14 @@ class LoadError(Exception):
 class Link:
     """One connection."""
 
-    __slots__ = ("left", "number", "rest", "sock", "socket_id", "user")
+    __slots__ = ("channel", "left", "number", "rest", "sock", "socket_id", "user")
 
     def __init__(self, sock: socket.socket, number: int) -> None:
         self.sock = sock
         self.number = number
         self.socket_id = ""
         self.user = ""
+        self.channel = ""  # that it subscribed to last
         self.rest = b""  # of a frame that is not whole yet
         self.left = 0  # answers that are still to come
 
@@ -156,6 +157,8 @@ class Swarm:
     def prepare_subscribe(self, first: int, channels: Sequence[str]) -> None:
         """The next `exchange` subscribes."""
         self._first, self._frames = first, [wire.encode_subscribe(channel) for channel in channels]
+        for link, channel in zip(self._links[first:], channels, strict=False):
+            link.channel = channel
 
     def prepare_ping(self, first: int, count: int) -> None:
         """The next `exchange` pings."""
@@ -204,9 +207,9 @@ class Swarm:
             raise LoadError(f"{-count} events more than were sent")
         return time.monotonic()
 
-    def receive_by_user(self, user: str, event: bytes, count: int) -> float:
-        """The same for `count` events to each connection of a user."""
-        return self.receive(event, count * sum(link.user == user for link in self._links))
+    def receive_by_channel(self, channel: str, event: bytes, count: int) -> float:
+        """The same for `count` events to each connection that subscribed to a channel last."""
+        return self.receive(event, count * sum(link.channel == channel for link in self._links))
 
     def receive_numbered(self, count: int) -> list[tuple[int, float]]:
         """Wait for that many events whose data has a `number`: the numbers, and the monotonic time when each was read."""

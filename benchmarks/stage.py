@@ -81,6 +81,12 @@ class Stage:
         """The nodes, first to last."""
         return self.running.nodes
 
+    def shrink(self, size: int) -> None:
+        """Stop all nodes but the first ones."""
+        for node in self.running.nodes[size:]:
+            node.stop()
+        del self.running.nodes[size:]
+
     def scaled(self, count: int) -> int:
         """A number of connections or operations, as the options want it."""
         return max(1, int(count * self.options.scale))

@@ -125,10 +125,10 @@ class Fleet:
         for worker, count, first in zip(self._workers, self._counts, self._firsts, strict=True):
             worker.begin("receive", wire.EVENT, count - first)
 
-    def begin_receive_by_user(self, user: str, events: int) -> None:
-        """The same for so many events to each connection of this user, whenever it was opened."""
+    def begin_receive_by_channel(self, channel: str, events: int) -> None:
+        """The same for so many events to each connection that subscribed to this channel last, whenever it was opened."""
         for worker in self._workers:
-            worker.begin("receive_by_user", user, wire.EVENT, events)
+            worker.begin("receive_by_channel", channel, wire.EVENT, events)
 
     def begin_receive_numbered(self, users: Sequence[str]) -> None:
         """The same for numbered events to these users, who have one connection each. `finish_numbered` must follow."""

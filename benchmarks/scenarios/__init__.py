@@ -1,6 +1,6 @@
 """The stories that are told to servers, one in each file; their order here is that of the report."""
 
-from benchmarks.scenarios import fanout, growth, latency, one_node, storm, termination, two_nodes
+from benchmarks.scenarios import crowd, fanout, growth, latency, nodes, one_node, storm, termination, two_nodes
 from benchmarks.scenarios.scenario import Scenario
 
 ALL: tuple[Scenario, ...] = (
@@ -11,4 +11,6 @@ ALL: tuple[Scenario, ...] = (
     termination.SCENARIO,
     storm.SCENARIO,
     growth.SCENARIO,
+    nodes.SCENARIO,
+    crowd.SCENARIO,
 )

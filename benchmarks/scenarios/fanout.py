@@ -1,4 +1,4 @@
-"""One user with very many connections: each event goes to all of them, against the least that this can cost."""
+"""A channel with very many subscribers: each event goes to all of them, against the least that this can cost."""
 
 import time
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _LARGE = 10_000
 _BLOCKS = 4  # the two are measured in turns, so that what else the machine does falls on both
 _EVENTS = 12  # in a block
 _LARGE_EVENTS = 20
-_USER = "everywhere"
+_CHANNEL = "news"
 
 
 def _run(stage: Stage) -> Iterator[Figure]:
@@ -44,25 +44,24 @@ def _run(stage: Stage) -> Iterator[Figure]:
 
 
 def _gather(stage: Stage, count: int) -> None:
-    """Open connections of the one user."""
-    stage.say(f"{count:,} connections of one user")
+    """Open connections that subscribe to the one channel."""
+    stage.say(f"{count:,} subscribers")
     stage.fleet.connect(stage.nodes[0].address, count)
-    steps.sign_in_quietly(stage, [_USER] * count)
-    stage.fleet.prepare_subscribe([wire.user_channel(_USER)] * count)
+    stage.fleet.prepare_subscribe([_CHANNEL] * count)
     stage.fleet.exchange(wire.SUBSCRIBED)
 
 
 def _send(stage: Stage, callers: Worker, events: int) -> None:
     """Send events, each after all connections have the one before."""
     for _ in range(events):
-        callers.call("prepare_events", stage.nodes[0].address, [wire.user_channel(_USER)], steps.DATA)
+        callers.call("prepare_events", stage.nodes[0].address, [_CHANNEL], steps.DATA)
         stage.fleet.begin_receive_by_all()
         callers.call("run", 1)
         stage.fleet.finish_receive()
 
 
 def _compare(stage: Stage, callers: Worker, bare: Fleet, sender: Worker, count: int) -> Iterator[Figure]:
-    frame = wire.encode_from_server(wire.event_text(wire.user_channel(_USER), steps.DATA))
+    frame = wire.encode_from_server(wire.event_text(_CHANNEL, steps.DATA))
     ours, least = Cost(), 0.0
     for _ in range(_BLOCKS):
         least += sum(_send_bare(bare, sender, frame) for _ in range(_EVENTS))
@@ -89,11 +88,11 @@ def _watch(stage: Stage, callers: Worker, before: int) -> Iterator[Figure]:
     size = stage.scaled(_LARGE)
     _gather(stage, size - before)
     stage.say(f"fan-out to {size:,}")
-    requests = [wire.user_channel(_USER)] * _LARGE_EVENTS
+    requests = [_CHANNEL] * _LARGE_EVENTS
     callers.call("prepare_events", stage.nodes[0].address, requests, steps.DATA)
     with Health(stage.nodes) as health:
         start = time.monotonic()
-        stage.fleet.begin_receive_by_user(_USER, _LARGE_EVENTS)
+        stage.fleet.begin_receive_by_channel(_CHANNEL, _LARGE_EVENTS)
         callers.call("run", 1)
         stage.fleet.finish_receive()
         seconds = time.monotonic() - start
@@ -104,11 +103,11 @@ def _watch(stage: Stage, callers: Worker, before: int) -> Iterator[Figure]:
 
 SCENARIO = Scenario(
     "fanout",
-    "One user with 2,000 connections to one node: each event through the HTTP API goes to all, against a bare loop of "
+    "A channel with 2,000 subscribers on one node: each event through the HTTP API goes to all, against a bare loop of "
     "send(2) of the same frame over as many sockets. Then 10,000 connections: is the node responsive meanwhile?",
     nodes=1,
     run=_run,
     limits="The kernel: most of the time is in send(2), which runs the whole path of a packet over loopback, and "
     "wakes the receiver (86 % of the samples of py-spy). The bare loop is itself about 1.5 times as good as soketi, so "
-    "1.5 times would leave nothing for the server. A fan-out to one user is not sliced: nothing else runs meanwhile.",
+    "1.5 times would leave nothing for the server.",
 )

@@ -23,6 +23,7 @@ def _run(size: int, stage: Stage) -> Iterator[Figure]:
     yield steps.connect(stage, "connect" + at, node.address, count)
     yield steps.sign_in(stage, "sign-in" + at, users)
     yield steps.subscribe(stage, "subscribe, own channel" + at, users)
+    yield steps.subscribe_all(stage, "subscribe, shared channel" + at, "news", count)
     if node.program:
         yield steps.memory(stage, "memory" + at, before, count)
     yield steps.ping(stage, "ping → pong" + at, stage.scaled(_PINGS))

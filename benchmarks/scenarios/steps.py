@@ -13,12 +13,13 @@ from benchmarks.workers import Worker
 
 CALLERS = 16
 DATA = '{"from":"the backend","text":"something that a person may have written"}'
-_WARM = 200  # connections that a runtime compiles and allocates its fixed parts on
+WARM = 200
+"""Connections that a runtime compiles and allocates its fixed parts on, and events for them."""
 
 
 def warm_up(stage: Stage, address: Address) -> None:
     """A few connections that do everything once, and stay."""
-    users = [f"early-{number}" for number in range(stage.scaled(_WARM))]
+    users = [f"early-{number}" for number in range(stage.scaled(WARM))]
     stage.fleet.connect(address, len(users))
     sign_in_quietly(stage, users)
     stage.fleet.prepare_subscribe([wire.user_channel(user) for user in users])
@@ -56,6 +57,14 @@ def subscribe(stage: Stage, line: str, users: Sequence[str]) -> Figure:
     return stage.rate(line, len(users), cost)
 
 
+def subscribe_all(stage: Stage, line: str, channel: str, count: int) -> Figure:
+    """Subscribe each of the newest connections to one channel that all share."""
+    stage.fleet.prepare_subscribe([channel] * count)
+    with stage.measure(line) as cost:
+        stage.fleet.exchange(wire.SUBSCRIBED)
+    return stage.rate(line, count, cost)
+
+
 def ping(stage: Stage, line: str, messages: int) -> Figure:
     """All connections ping until about that many messages were answered."""
     rounds = max(1, messages // stage.fleet.size)
@@ -68,7 +77,7 @@ def ping(stage: Stage, line: str, messages: int) -> Figure:
 def send_to_users(stage: Stage, line: str, node: Node, users: Sequence[str], events: int) -> Figure:
     """Callers of a node's HTTP API send events to users in turn, who have one connection each."""
     callers = stage.callers()
-    _send(stage, callers, node, users[:_WARM])
+    _send(stage, callers, node, users[:WARM])
     targets = [users[number % len(users)] for number in range(events)]
     callers.call("prepare_events", node.address, [wire.user_channel(user) for user in targets], DATA)
     with stage.measure(line) as cost:
