@@ -6,7 +6,6 @@ signal hurries, and so does Ctrl-C from the start, since somebody waits at a ter
 """
 
 import signal
-import ssl
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -17,10 +16,10 @@ import trio
 from cluster import Member, ShardMismatchError
 from node.api import Api
 from node.bus import ClusterMetrics, cluster_settings, make_bus
+from node.certificates import Certificate
 from node.collector import collect_now_and_then, tame
 from node.config.apps import Apps, load_apps
-from node.config.keys import ConfigError
-from node.config.reload import AppsFile
+from node.config.reload import AppsFile, Watched, reload_on_hangup
 from node.config.settings import Settings
 from node.connection import Pace
 from node.drain import LAST_WORDS
@@ -68,8 +67,11 @@ class Node:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         apps = Apps()
-        self._apps_file = AppsFile(settings.apps, apps)  # before the first look: what changes meanwhile is seen
+        self._watched = [Watched(AppsFile(settings.apps, apps))]  # before the first look: what changes meanwhile is seen
         apps.replace(load_apps(settings.apps))
+        self._certificate = Certificate(settings.tls) if settings.tls.certificate else None
+        if self._certificate is not None:
+            self._watched.append(Watched(self._certificate))
         self._metrics = Metrics()
         self._readiness = Readiness(self._metrics, bus_grace=settings.nats.ready_grace)
         self._cluster_metrics = ClusterMetrics(self._metrics)
@@ -80,15 +82,15 @@ class Node:
         self._hub.users.member = self._member
         self._metrics.outbox_bytes.measure(lambda: self._hub.buffered)
         self._api = Api(apps, self._hub.users, self._metrics, path_prefix=settings.path_prefix)
-        self._tls = _server_context(settings)
         self._serving = False
 
     async def run(self) -> None:
         """Start everything, serve until told to stop, stop everything."""
         async with trio.open_nursery() as background:
             background.start_soon(self._heed_signals, background.cancel_scope)
-            background.start_soon(self._apps_file.watch)
-            await background.start(self._apps_file.reload_on_hangup)
+            for watched in self._watched:
+                background.start_soon(watched.watch)
+            await background.start(reload_on_hangup, self._watched)
             background.start_soon(measure_loop_lag, self._metrics)
             background.start_soon(self._observe)
             background.start_soon(collect_now_and_then)
@@ -123,8 +125,8 @@ class Node:
 
     def _choose_transport(self, listener: trio.SocketListener) -> trio.abc.Listener[Any]:
         """TLS goes the way of all streams; plain TCP the fast one, where there is epoll."""
-        if self._tls is not None:
-            return trio.SSLListener(listener, self._tls)
+        if self._certificate is not None:
+            return trio.SSLListener(listener, self._certificate.context)
         return PlainListener(listener) if SUPPORTED else listener
 
     async def _leave(self) -> None:
@@ -135,7 +137,7 @@ class Node:
 
     def _announce(self, port: int) -> None:
         """The one line that says that connections are accepted; whoever starts a node waits for it."""
-        scheme = "https" if self._tls else "http"
+        scheme = "https" if self._certificate else "http"
         host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
         sys.stdout.write(f"usher {self._member.node_id} accepts connections on {scheme}://{host}:{port}\n")
         sys.stdout.flush()
@@ -167,17 +169,6 @@ def _hub_settings(settings: Settings) -> HubSettings:
         batch_interval=settings.watchlist.batch_interval,
         drain_linger=settings.presence.drain_linger,
     )
-
-
-def _server_context(settings: Settings) -> ssl.SSLContext | None:
-    if not settings.tls.certificate:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(settings.tls.certificate, settings.tls.key or None)
-    except OSError as error:  # ssl.SSLError is one
-        raise ConfigError(f"tls: expected readable PEM files, got: {error}") from error
-    return context
 
 
 def _transport_settings(settings: Settings) -> TransportSettings:

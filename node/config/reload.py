@@ -1,15 +1,15 @@
-"""Reloads the apps when their file changes, and on SIGHUP, without touching a connection.
+"""Makes again what was made of files, when one of them changes, and on SIGHUP, without touching a connection.
 
-The file is looked at each second, through symlinks: a mounted Secret changes by swapping one. Rules for
-whoever edits this file: a file that is wrong changes nothing and is logged once, not each second; the file
-may vanish and return; reading happens off the loop, because a mounted file can be slow.
+Files are looked at each second, through symlinks: a mounted Secret changes by swapping one. Rules for whoever edits this
+file: files that are wrong change nothing and are logged once, not each second; they may vanish and return; reading
+happens off the loop, because a mounted file can be slow.
 """
 
 from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
 import trio
@@ -18,6 +18,8 @@ from node.config.apps import load_apps
 from node.config.keys import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from node.config.apps import App, Apps
 
 POLL_INTERVAL: Final = 1.0
@@ -26,43 +28,84 @@ _Stamp = tuple[int, int, int, int] | None
 _log = structlog.get_logger()
 
 
-class AppsFile:
-    """An `apps.toml` that is watched, and the Apps it fills. Make it right before the first load."""
+class Made(Protocol):
+    """What was made of files."""
 
-    def __init__(self, path: str | Path, apps: Apps) -> None:
-        self._path = Path(path)
-        self._apps = apps
-        self._stamp = _stamp(self._path)
+    @property
+    def name(self) -> str:
+        """For the log."""
+
+    @property
+    def paths(self) -> Sequence[Path]:
+        """The files."""
+
+    def load(self) -> Any:
+        """Read the files, in a thread. Raises `ConfigError`, and then nothing is changed."""
+
+    def put(self, loaded: Any) -> Mapping[str, int]:
+        """Put what `load` returned in place, in the Trio thread; numbers for the log. Raises `ConfigError` likewise."""
+
+
+class Watched:
+    """Files that are looked at. Make it right before they are loaded for the first time."""
+
+    def __init__(self, made: Made) -> None:
+        self._made = made
+        self._stamps = self._look()
 
     async def watch(self, interval: float = POLL_INTERVAL) -> None:
-        """Reload whenever the file changes, looking every `interval` seconds, until cancelled."""
+        """Reload whenever a file changes, looking every `interval` seconds, until cancelled."""
         while True:
             await trio.sleep(interval)
-            stamp = await trio.to_thread.run_sync(_stamp, self._path)
-            if stamp != self._stamp:
-                await self.reload(stamp)
+            if await trio.to_thread.run_sync(self._look) != self._stamps:
+                await self.reload()
 
-    async def reload_on_hangup(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Reload on each SIGHUP, until cancelled. Only in the main thread; before it started, SIGHUP kills."""
-        with trio.open_signal_receiver(signal.SIGHUP) as signals:
-            task_status.started()
-            async for _ in signals:
-                await self.reload(await trio.to_thread.run_sync(_stamp, self._path))
+    async def reload(self) -> None:
+        """Put what the files say in place, or log what is wrong with them and keep what there is.
 
-    async def reload(self, stamp: _Stamp) -> None:
-        """Put what the file says in place, or log what is wrong with it and keep the apps there are.
-
-        `stamp` is of before the reading: a file that changes meanwhile is read again.
+        The stamps are of before the reading: a file that changes meanwhile is read again.
         """
-        self._stamp = stamp
+        self._stamps = await trio.to_thread.run_sync(self._look)
         try:
-            apps = await trio.to_thread.run_sync(load_apps, self._path)
-            before = {app.id: app for app in self._apps}
-            self._apps.replace(apps)
+            changes = self._made.put(await trio.to_thread.run_sync(self._made.load))
         except ConfigError as error:
-            _log.error("apps not reloaded", problems=list(error.problems))
-            return
-        _log.info("apps reloaded", **_changes(before, {app.id: app for app in apps}))
+            _log.error(f"{self._made.name} not reloaded", problems=list(error.problems))
+        else:
+            _log.info(f"{self._made.name} reloaded", **changes)
+
+    def _look(self) -> tuple[_Stamp, ...]:
+        return tuple(_stamp(path) for path in self._made.paths)
+
+
+async def reload_on_hangup(
+    watched: Sequence[Watched], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Reload all on each SIGHUP, until cancelled. Only in the main thread; before it started, SIGHUP kills."""
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        task_status.started()
+        async for _ in signals:
+            for each in watched:
+                await each.reload()
+
+
+class AppsFile:
+    """An `apps.toml`, and the apps that it fills."""
+
+    name = "apps"
+
+    def __init__(self, path: str | Path, apps: Apps) -> None:
+        self.paths = (Path(path),)
+        self._apps = apps
+
+    def load(self) -> tuple[App, ...]:
+        """See `Made`."""
+        return load_apps(self.paths[0])
+
+    def put(self, loaded: tuple[App, ...]) -> Mapping[str, int]:
+        """See `Made`."""
+        before = {app.id: app for app in self._apps}
+        self._apps.replace(loaded)
+        return _changes(before, {app.id: app for app in loaded})
 
 
 def _stamp(path: Path) -> _Stamp:

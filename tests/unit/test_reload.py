@@ -10,7 +10,7 @@ import structlog
 import trio
 
 from node.config.apps import Apps, load_apps
-from node.config.reload import AppsFile
+from node.config.reload import AppsFile, Watched, reload_on_hangup
 
 ONE = '[[apps]]\nid = "1"\nkey = "one"\nsecret = "s"\n'
 TWO = ONE + '[[apps]]\nid = "2"\nkey = "two"\nsecret = "s"\n'
@@ -35,10 +35,10 @@ def write(path: Path, text: str | None) -> None:
         path.write_text(text)
 
 
-def watched(path: Path) -> tuple[Apps, AppsFile]:
+def watched(path: Path) -> tuple[Apps, Watched]:
     """Load a file the way a node does."""
     apps = Apps()
-    file = AppsFile(path, apps)
+    file = Watched(AppsFile(path, apps))
     apps.replace(load_apps(path))
     return apps, file
 
@@ -101,7 +101,7 @@ async def test_apps_stay_and_it_is_said_once_when_the_new_file_is_wrong(
 async def test_apps_are_read_again_when_the_process_gets_sighup(path: Path, nursery: trio.Nursery) -> None:
     """Also when the file did not change; the log says what did."""
     apps, file = watched(path)
-    await nursery.start(file.reload_on_hangup)
+    await nursery.start(reload_on_hangup, [file])
     with structlog.testing.capture_logs() as logs:
         write(path, TWO.replace('"one"', '"uno"'))
         os.kill(os.getpid(), signal.SIGHUP)
