@@ -9,7 +9,7 @@ import random
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 
 import structlog
 import trio
@@ -22,6 +22,8 @@ from cluster.nats_client import NO_RESPONDERS, SlimClient
 log = structlog.get_logger(__name__)
 
 _COMPLAINTS = 50  # kinds of trouble that are logged for one outage
+_REFUSED = "permissions violation"  # as nats-py words it
+_REFUSED_WAIT = 2.0  # seconds before asking again: somebody has to change the server's configuration
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,9 @@ class NatsBus:
     def __init__(self, settings: NatsSettings) -> None:
         self._settings = settings
         self._client: SlimClient | None = None
-        self._connected = False
+        self._attached = False  # the server takes our interests
+        self._connected = False  # and has accepted them
+        self._refused = False
         self._handlers: dict[int, tuple[str, Handler]] = {}
         self._numbers = count(1)
         self._outbox: list[bytes] = []
@@ -107,13 +111,13 @@ class NatsBus:
         """See `Bus.subscribe`."""
         number = next(self._numbers)
         self._handlers[number] = (subject, handler)
-        if self._connected:
+        if self._attached:
             self._send(f"SUB {subject} {number}\r\n".encode())
         return number
 
     def unsubscribe(self, number: int) -> None:
         """See `Bus.unsubscribe`."""
-        if self._handlers.pop(number, None) is not None and self._connected:
+        if self._handlers.pop(number, None) is not None and self._attached:
             self._send(f"UNSUB {number}\r\n".encode())
 
     def when_flushed(self, done: Callable[[bool], None]) -> None:
@@ -146,9 +150,9 @@ class NatsBus:
         while True:
             await self._wake.wait()
             self._wake = trio.Event()
-            if self._connected and self._client is not None:
+            if self._attached and self._client is not None:
                 self._write(self._client)
-            while self._connected and self._client is not None and self._client.unsent() > 1 << 20:  # noqa: ASYNC110
+            while self._attached and self._client is not None and self._client.unsent() > 1 << 20:  # noqa: ASYNC110
                 await trio.sleep(0.001)  # asyncio's buffer is NATS' backlog: let the outbox collect, which is bounded
             await trio.lowlevel.checkpoint()
 
@@ -168,9 +172,8 @@ class NatsBus:
             self._closed = trio.Event()
             self._client = client = SlimClient(self._on_message)
             try:
-                await trio_asyncio.aio_as_trio(client.attach)(self._options(watcher))
-                self._up(watcher)
-                started.set()
+                await trio_asyncio.aio_as_trio(client.attach)(self._options(watcher, started.set))
+                self._join(watcher, started.set)
                 await self._closed.wait()
             except (OSError, ValueError, NatsError) as error:
                 self._complain(error)
@@ -179,17 +182,20 @@ class NatsBus:
                 with trio.move_on_after(1) as scope:
                     scope.shield = True
                     await trio_asyncio.aio_as_trio(client.close)()
-            await trio.sleep(self._settings.reconnect_wait)
+            await trio.sleep(_REFUSED_WAIT if self._refused else self._settings.reconnect_wait)
 
-    def _options(self, watcher: Watcher) -> dict[str, object]:
+    def _options(self, watcher: Watcher, joined: Callable[[], None]) -> dict[str, object]:
         async def on_error(error: Exception) -> None:
             self._complain(error)
+            if _REFUSED in str(error):
+                self._refused = True
+                self._closed.set()
 
         async def on_disconnected() -> None:
             self._down(watcher)
 
         async def on_reconnected() -> None:
-            self._up(watcher)
+            self._join(watcher, joined)
 
         async def on_closed() -> None:
             self._closed.set()
@@ -220,28 +226,43 @@ class NatsBus:
         }
         return options | {name: value for name, value in choices.items() if value is not None}
 
-    def _up(self, watcher: Watcher) -> None:
+    def _join(self, watcher: Watcher, joined: Callable[[], None]) -> None:
+        """Take all interests, and say something that nobody hears: the bus is up once the server has accepted both.
+
+        A server that refuses one says so before the PONG. Without this, a node that may not hear others would think
+        that it is alone, and be ready.
+        """
         assert self._client is not None  # noqa: S101 - set before it can connect
         commands = [f"SUB {subject} {number}\r\n" for number, (subject, _) in self._handlers.items()]
-        self._client.write("".join(commands).encode())
+        subjects = (subject for subject, _ in self._handlers.values() if "*" not in subject)
+        commands += [f"PUB {subject} 0\r\n\r\n" for subject in islice(subjects, 1)]
+        self._refused = False
+        self._attached = True
+        accepted = _Confirmation()
+        accepted.waiters.append(lambda confirmed: self._up(watcher, joined) if confirmed and not self._refused else None)
+        self._outstanding.add(accepted)
+        self._client.write("".join(commands).encode(), accepted)
+
+    def _up(self, watcher: Watcher, joined: Callable[[], None]) -> None:
+        assert self._client is not None  # noqa: S101 - it has just answered
         self._connected = True
         self._complaints.clear()
         log.info("connected to NATS", server=self._client.server_id)
         watcher.bus_up()
+        joined()
 
     def _down(self, watcher: Watcher) -> None:
         """What waits to be sent is dropped, and whoever waits for it is told."""
-        if not self._connected:
-            return
-        self._connected = False
-        log.warning("lost NATS")
+        was_connected, self._connected, self._attached = self._connected, False, False
         waiting, self._outstanding = self._outstanding, set()
         if self._next is not None:
             waiting.add(self._next)
         self._next, self._outbox, self._outbox_bytes = None, [], 0
         for confirmation in waiting:
             confirmation.set_result(False)
-        watcher.bus_down()
+        if was_connected:
+            log.warning("lost NATS")
+            watcher.bus_down()
 
     def _complain(self, error: Exception) -> None:
         """One line per kind of trouble, not one per attempt, and a bound to the kinds."""

@@ -22,7 +22,9 @@ _Server = Annotated[str, Meta(pattern=r"^(nats|tls|ws|wss)://[^\s/]+")]
 class Tls(Table, frozen=True):
     """TLS that the node itself ends, for clients and API alike."""
 
-    certificate: Annotated[str, about("PEM file with the certificate chain, reloaded when it changes; empty: no TLS in the node.")] = ""
+    certificate: Annotated[
+        str, about("PEM file with the certificate chain, reloaded when it changes; empty: no TLS in the node.")
+    ] = ""
     key: Annotated[str, about("PEM file with its private key.")] = ""
 
 

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import nkeys
 import trio
@@ -25,6 +25,29 @@ async def publish(server: NatsServer, subject: str, payload: bytes) -> None:
                 assert chunk, heard
                 heard += chunk
             assert b"-ERR" not in heard, heard
+
+
+async def converse(
+    server: NatsServer, user: str, password: str, *commands: str, meanwhile: Callable[[], Awaitable[None]] | None = None
+) -> bytes:
+    """Give commands to NATS as a user, let something happen, and return all that NATS said until then."""
+    options = json.dumps({"verbose": False, "user": user, "pass": password})
+    async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+        await stream.send_all("\r\n".join((f"CONNECT {options}", *commands, "PING", "")).encode())
+        heard = await _hear_pongs(stream, b"", 1)
+        if meanwhile is not None:
+            await meanwhile()
+        await stream.send_all(b"PING\r\n")
+        return await _hear_pongs(stream, heard, 2)
+
+
+async def _hear_pongs(stream: trio.SocketStream, heard: bytes, count: int) -> bytes:
+    with trio.fail_after(10):
+        while heard.count(b"PONG\r\n") < count:
+            chunk = await stream.receive_some(65536)
+            assert chunk, heard
+            heard += chunk
+    return heard
 
 
 class Identity:
