@@ -14,7 +14,7 @@ import trio
 from cluster.core import Core
 from cluster.fence import Fence
 from cluster.held import Held
-from cluster.presence import Presence
+from cluster.maps import Maps
 
 
 @dataclass(slots=True)
@@ -31,15 +31,15 @@ class _Ticket:
 class Confirmations:
     """Everything that waits to be confirmed."""
 
-    def __init__(self, core: Core, presence: Presence, fence: Fence) -> None:
+    def __init__(self, core: Core, maps: Maps, fence: Fence) -> None:
         self._core = core
-        self._presence = presence
+        self._maps = maps
         self._fence = fence
         self._tickets: deque[_Ticket] = deque()  # in the order of their age
 
     def confirm(self, interest: Held, shards: Iterable[str], done: Callable[[bool], None]) -> None:
         """See `Member.confirm`."""
-        waiting = [shard for shard in shards if not self._presence.is_ready(shard)]
+        waiting = [shard for shard in shards if not self._maps.is_ready(shard)]
         fenced = interest.fenced
         if not waiting and fenced:
             done(True)
@@ -49,7 +49,7 @@ class Confirmations:
         ticket = _Ticket(interest, done, len(waiting) + (not fenced), *ends)
         self._tickets.append(ticket)
         for shard in waiting:
-            self._presence.when_ready(shard, lambda: self._punch(ticket))
+            self._maps.when_ready(shard, lambda: self._punch(ticket))
         if not fenced:
             self._fence.wait(lambda: self._pass_fence(ticket))
 

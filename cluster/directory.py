@@ -1,4 +1,4 @@
-"""The presence directory: who holds what. A replicated map, sharded by key, one writer per entry. Pure.
+"""The directory: who holds what. A replicated map of keys to values, in shards, one writer per entry. Pure.
 
 Each node writes only its own entries and numbers the changes of each shard. A listener takes a *snapshot* of each peer's
 part of a shard, then follows that peer's numbered changes. Theory of operation:
@@ -7,6 +7,7 @@ part of a shard, then follows that peer's numbered changes. Theory of operation:
 - A gap in the numbers, or a heartbeat that names a higher number than was heard, makes the part wait for a snapshot again.
 - A part that begins to wait is named by the next `asks`, and by `overdue` again every `retry` seconds until it is answered.
 - Edges are the 0→1 and 1→0 changes of the set of holders of a key, this node included, so for each key they alternate.
+  Whatever else happens to a key, another holder or another value, is named as `changed`: whoever cares looks at `values`.
 
 It knows nothing of what keys and values mean. Rule for editing: every input comes as an argument, every effect is returned.
 """
@@ -22,19 +23,27 @@ _HELD_BACK = 10_000  # changes that one part holds back; what is over is dropped
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """The first holder of a key came (`up`) or the last one left. `age`: seconds since the cause, as far as known."""
+    """The first holder of a key came (`up`) or the last one left. `age`: seconds since the cause, as far as known.
+
+    `value`: what that holder has, or had.
+    """
 
     shard: str
     key: str
     up: bool
     age: float = 0.0
+    value: Any = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an input led to: edges to tell, shards that became ready, and why a part must be asked again (or None)."""
+    """What an input led to: edges to tell, shards that became ready, and why a part must be asked again (or None).
+
+    `changed`: the (shard, key) that have other holders or values than before; perhaps one twice, perhaps gone meanwhile.
+    """
 
     edges: list[Edge] = field(default_factory=list)
+    changed: list[tuple[str, str]] = field(default_factory=list)
     ready: list[str] = field(default_factory=list)
     repair: str | None = None
 
@@ -68,7 +77,7 @@ class _Own:
 
 
 class Directory:
-    """The presence directory of one node, `me`."""
+    """The directory of one node, `me`."""
 
     def __init__(self, me: str, *, retry: float = 1.0) -> None:
         self.me = me
@@ -81,21 +90,24 @@ class Directory:
 
     # -- what this node writes ------------------------------------------------------------------------------------
 
-    def put(self, shard: str, key: str, value: Any) -> tuple[Change, list[Edge]]:
-        """Write an own entry (`value` is not None). The caller publishes the change and tells the edges."""
+    def put(self, shard: str, key: str, value: Any) -> tuple[Change, Outcome]:
+        """Write an own entry (`value` is not None). The caller publishes the change and tells the outcome."""
         own = self._own.setdefault(shard, _Own())
         own.number += 1
+        outcome, before = Outcome(), own.entries.get(key)
         own.entries[key] = value
-        return Change(self.me, shard, own.number, key, value), self._hold(shard, key, self.me)
+        self._hold(outcome, Edge(shard, key, up=True, value=value), self.me, before)
+        return Change(self.me, shard, own.number, key, value), outcome
 
-    def drop(self, shard: str, key: str, age: float) -> tuple[Change, list[Edge]] | None:
+    def drop(self, shard: str, key: str, age: float) -> tuple[Change, Outcome] | None:
         """Remove an own entry; None if there is none. `age`: seconds since its cause."""
         own = self._own.get(shard)
         if own is None or key not in own.entries:
             return None
         own.number += 1
-        del own.entries[key]
-        return Change(self.me, shard, own.number, key, None, age), self._let_go(shard, key, self.me, age)
+        outcome = Outcome()
+        self._let_go(outcome, Edge(shard, key, up=False, age=age, value=own.entries.pop(key)), self.me)
+        return Change(self.me, shard, own.number, key, None, age), outcome
 
     def own(self, shard: str) -> tuple[int, Mapping[str, Any]]:
         """The answer to a peer that asks: the number of the last change, and all own entries."""
@@ -137,6 +149,14 @@ class Directory:
         """The nodes that hold the key, as far as heard; the shard is watched."""
         return frozenset(self._shards[shard].holders.get(key, ()))
 
+    def values(self, shard: str, key: str) -> dict[str, Any]:
+        """The value of each node that holds the key, as far as heard; the shard is watched."""
+        watched = self._shards[shard]
+        return {
+            node: self._own[shard].entries[key] if node == self.me else watched.parts[node].entries[key]
+            for node in watched.holders.get(key, ())
+        }
+
     @property
     def shards(self) -> Iterable[str]:
         """The shards watched here."""
@@ -173,8 +193,8 @@ class Directory:
         for name, shard in self._shards.items():
             if (part := shard.parts.pop(peer, None)) is None:
                 continue
-            for key in part.entries:
-                outcome.edges.extend(self._let_go(name, key, peer, age))
+            for key, value in part.entries.items():
+                self._let_go(outcome, Edge(name, key, up=False, age=age, value=value), peer)
             self._unasked.pop((peer, name), None)
             if self._waiting.pop((peer, name), None) is not None:
                 shard.waiting -= 1
@@ -196,7 +216,7 @@ class Directory:
             self._await_snapshot(change.node, change.shard, part)
             part.held_back.append(change)
             return Outcome(repair="gap")
-        return Outcome(edges=self._apply(part, change))
+        return self._apply(part, change)
 
     def receive_snapshot(self, snapshot: Snapshot) -> Outcome:
         """A peer's whole part arrived (all its `parts` put together): only the difference is told."""
@@ -214,8 +234,9 @@ class Directory:
         for change in held_back:
             later = self.receive_change(change)
             outcome.edges.extend(later.edges)
+            outcome.changed.extend(later.changed)
             if later.repair:
-                outcome = Outcome(edges=outcome.edges, repair=later.repair)
+                outcome = Outcome(outcome.edges, outcome.changed, repair=later.repair)
         if not self._shards[snapshot.shard].waiting:
             outcome.ready.append(snapshot.shard)
         return outcome
@@ -245,42 +266,51 @@ class Directory:
         part.floor = max(part.floor, part.number or 0)
         part.number = None
 
-    def _apply(self, part: _Part, change: Change) -> list[Edge]:
+    def _apply(self, part: _Part, change: Change) -> Outcome:
+        outcome, before = Outcome(), part.entries.pop(change.key, None)
         part.number = change.number
-        if change.value is None:
-            if part.entries.pop(change.key, None) is None:
-                return []
-            return self._let_go(change.shard, change.key, change.node, change.age)
-        part.entries[change.key] = change.value
-        return self._hold(change.shard, change.key, change.node)
+        if change.value is not None:
+            part.entries[change.key] = change.value
+            self._hold(outcome, Edge(change.shard, change.key, up=True, value=change.value), change.node, before)
+        elif before is not None:
+            self._let_go(outcome, Edge(change.shard, change.key, up=False, age=change.age, value=before), change.node)
+        return outcome
 
     def _renew(self, part: _Part, snapshot: Snapshot) -> Outcome:
-        gone = [key for key in part.entries if key not in snapshot.entries]
+        outcome, before = Outcome(), part.entries
         part.number, part.entries = snapshot.number, dict(snapshot.entries)
-        edges = []
-        for key in gone:
-            edges.extend(self._let_go(snapshot.shard, key, snapshot.node, 0.0))
-        for key in part.entries:
-            edges.extend(self._hold(snapshot.shard, key, snapshot.node))
-        return Outcome(edges=edges)
+        for key, value in before.items():
+            if key not in part.entries:
+                self._let_go(outcome, Edge(snapshot.shard, key, up=False, value=value), snapshot.node)
+        for key, value in part.entries.items():
+            self._hold(outcome, Edge(snapshot.shard, key, up=True, value=value), snapshot.node, before.get(key))
+        return outcome
 
-    def _hold(self, shard: str, key: str, node: str) -> list[Edge]:
-        if (watched := self._shards.get(shard)) is None:
-            return []
-        holders = watched.holders.setdefault(key, set())
+    def _hold(self, outcome: Outcome, edge: Edge, node: str, before: Any) -> None:
+        """A node has the edge's value, after `before`; the edge is told if the node is the first holder."""
+        if (watched := self._shards.get(edge.shard)) is None:
+            return
+        holders = watched.holders.setdefault(edge.key, set())
         if node in holders:
-            return []
+            if edge.value != before:
+                outcome.changed.append((edge.shard, edge.key))
+            return
         holders.add(node)
-        return [Edge(shard, key, up=True)] if len(holders) == 1 else []
+        if len(holders) == 1:
+            outcome.edges.append(edge)
+        else:
+            outcome.changed.append((edge.shard, edge.key))
 
-    def _let_go(self, shard: str, key: str, node: str, age: float) -> list[Edge]:
-        if (watched := self._shards.get(shard)) is None:
-            return []
-        holders = watched.holders.get(key)
+    def _let_go(self, outcome: Outcome, edge: Edge, node: str) -> None:
+        """A node has nothing more; the edge is told if it was the last holder."""
+        if (watched := self._shards.get(edge.shard)) is None:
+            return
+        holders = watched.holders.get(edge.key)
         if holders is None or node not in holders:
-            return []
+            return
         holders.discard(node)
         if holders:
-            return []
-        del watched.holders[key]
-        return [Edge(shard, key, up=False, age=age)]
+            outcome.changed.append((edge.shard, edge.key))
+            return
+        del watched.holders[edge.key]
+        outcome.edges.append(edge)

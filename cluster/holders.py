@@ -7,19 +7,23 @@ that is named but silent is asked once more, directly: either it answers, or "no
 and nodes that do not hold the user hear nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 import trio
 
 from cluster.bus import BusAwayError
 from cluster.core import Core, Inbox
+from cluster.directory import Edge
+from cluster.edges import UserEdge
 from cluster.envelope import Answer, Holding, Message, Question, Terminate, UserEvent
 from cluster.held import Held, HeldInterests, Key
-from cluster.presence import Presence
+from cluster.maps import Maps
+from cluster.subjects import app_of
 
+NAME = "presence"
 _ATTEMPTS = 2  # a question may reach its only holder just when it lets go; asked again, NATS says that nobody is there
 _INTRODUCTIONS = 500  # at each tick: 5,000 a second, so that a node with very many users does not flood the bus
 
@@ -39,6 +43,9 @@ class Listener(Protocol):
     def count(self, app: str, user: str) -> int:
         """How many connections the user has here."""
 
+    def user_edges(self, edges: Sequence[UserEdge]) -> None:
+        """Users in watched shards came online or went offline; those that nobody here watches included."""
+
 
 @dataclass(slots=True, eq=False)
 class _HeldUser(Held):
@@ -55,13 +62,14 @@ class _HeldUser(Held):
 class Holders:
     """The users held by this node. `hold` and `release` come in pairs, one per connection."""
 
-    def __init__(self, core: Core, presence: Presence, listener: Listener, is_peer: Callable[[str], bool]) -> None:
+    def __init__(self, core: Core, maps: Maps, listener: Listener, is_peer: Callable[[str], bool]) -> None:
         self._core = core
-        self._presence = presence
+        self._maps = maps
         self._listener = listener
         self._is_peer = is_peer
         self._held = HeldInterests(core, _HeldUser, core.subjects.user, core.receiver(self._on_message))
         self._unintroduced: dict[Key, None] = {}
+        maps.follow(NAME, self)
 
     def __len__(self) -> int:
         """How many users are held, lingering ones included."""
@@ -92,7 +100,7 @@ class Holders:
         if held.announced:
             return
         held.announced = True
-        self._presence.put(app, user, 1)
+        self._maps.put(self.shard(app, user), user, 1)
         self._introduce(app, user)
 
     def _introduce(self, app: str, user: str) -> None:
@@ -122,10 +130,32 @@ class Holders:
                 self._introduce(*key)
         for (app, user), held in self._held.poll(now):
             if held.announced:
-                self._presence.drop(app, user, now - held.left_at)
+                self._maps.drop(self.shard(app, user), user, now - held.left_at)
             if held.others:
                 holding = Holding(self._core.me, app, user, held=False)
                 self._core.try_send(self._core.subjects.user(app, user), holding)
+
+    # -- the map of those who are online ---------------------------------------------------------------------------
+
+    def shard(self, app: str, user: str) -> str:
+        """The shard that a user is in."""
+        return self._core.subjects.stem(NAME, app, user)
+
+    def is_online(self, app: str, user: str) -> bool:
+        """Whether any node announced the user; the shard is watched."""
+        return self._maps.is_up(self.shard(app, user), user)
+
+    def begin(self, shard: str, entries: Mapping[str, Any]) -> None:
+        """See `View`."""
+
+    def end(self, shard: str) -> None:
+        """See `View`."""
+
+    def heed(self, edges: Sequence[Edge], changed: Collection[tuple[str, str]]) -> None:
+        """See `View`; how many nodes hold a user is nothing that is told."""
+        del changed
+        if edges:
+            self._listener.user_edges([UserEdge(app_of(e.shard), e.key, e.up, e.age) for e in edges])
 
     # -- asking ---------------------------------------------------------------------------------------------------
 

@@ -5,18 +5,18 @@ Synchronous calls change state and send; `run` owns every task. The order of a s
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Protocol, assert_never
 
 import trio
 
-from cluster import channels, holders, peers
+from cluster import channels, counts, holders, members, peers
 from cluster.bus import Bus, BusAwayError
+from cluster.channel_calls import ChannelCalls
 from cluster.channels import Channels
 from cluster.confirmations import Confirmations
 from cluster.core import ClusterSettings, Core, NoStats, Stats
-from cluster.directory import Edge
-from cluster.edges import CountChange, MemberEdge, UserEdge
+from cluster.counts import Counts
 from cluster.envelope import (
     Ask,
     ChannelEvent,
@@ -32,23 +32,14 @@ from cluster.envelope import (
 )
 from cluster.fence import Fence
 from cluster.holders import Holders
+from cluster.maps import Maps
+from cluster.members import Members
 from cluster.membership import Lost, Membership, Met
 from cluster.peers import Peers
-from cluster.presence import Presence
-from cluster.subjects import app_of
 
 
-class Listener(holders.Listener, channels.Listener, peers.Listener, Protocol):
+class Listener(holders.Listener, channels.Listener, members.Listener, counts.Listener, peers.Listener, Protocol):
     """The node's side. Nothing in it waits."""
-
-    def user_edges(self, edges: Sequence[UserEdge]) -> None:
-        """Users in watched shards came online or went offline; those that nobody here watches included."""
-
-    def member_edges(self, edges: Sequence[MemberEdge]) -> None:
-        """Members in watched shards joined or left; those of channels that have no subscriber here included."""
-
-    def count_edges(self, changes: Sequence[CountChange]) -> None:
-        """Channels in watched shards have other counts of subscriptions."""
 
     def peers_changed(self) -> None:
         """A peer was met or lost: keepers may be others now."""
@@ -58,7 +49,7 @@ class ShardMismatchError(Exception):
     """The cluster runs with another number of shards than this node."""
 
 
-class Member:
+class Member(ChannelCalls):
     """This process as a member of the cluster. `node_id` is drawn anew at each start."""
 
     def __init__(self, bus: Bus, settings: ClusterSettings, listener: Listener, stats: Stats | None = None) -> None:
@@ -66,12 +57,14 @@ class Member:
         self._core = Core(self.node_id, bus, settings, stats or NoStats())
         self._listener = listener
         self._membership = Membership(settings.membership)
-        self._presence = Presence(self._core, self._tell)
+        self._maps = Maps(self._core)
         self._peers = Peers(self._core, self._membership, listener, self._on_peer)
         self._fence = Fence(self._core, self._membership)
-        self._holders = Holders(self._core, self._presence, listener, self._peers.is_peer)
+        self._holders = Holders(self._core, self._maps, listener, self._peers.is_peer)
         self._channels = Channels(self._core, listener)
-        self._confirmations = Confirmations(self._core, self._presence, self._fence)
+        self._members = Members(self._core, self._maps, listener)
+        self._counts = Counts(self._core, self._maps, listener)
+        self._confirmations = Confirmations(self._core, self._maps, self._fence)
         self._up = trio.Event()
         self._may_send = trio.Event()  # set once the server that carries us knows what everybody is interested in
         self.bus_ups = 0
@@ -92,12 +85,12 @@ class Member:
     @property
     def interests(self) -> int:
         """How many interests this node has on the bus: users, channels, shards, and three of its own."""
-        return len(self._holders) + len(self._channels) + self._presence.shards_watched + 3
+        return len(self._holders) + len(self._channels) + self._maps.shards_watched + 3
 
     @property
     def shards_watched(self) -> int:
-        """How many presence shards are followed."""
-        return self._presence.shards_watched
+        """How many shards of all maps are followed."""
+        return self._maps.shards_watched
 
     @property
     def would_be_missed(self) -> bool:
@@ -115,18 +108,18 @@ class Member:
 
     def shards_of(self, app: str, users: Iterable[str]) -> set[str]:
         """The shards that users belong to."""
-        return {self._core.subjects.stem(app, user) for user in users}
+        return {self._holders.shard(app, user) for user in users}
 
     def watch(self, shards: Iterable[str]) -> None:
         """Follow the shards; paired with `unwatch`."""
         for shard in shards:
-            self._presence.watch(shard)
-        self._presence.send_asks()
+            self._maps.watch(shard)
+        self._maps.send_asks()
 
     def unwatch(self, shards: Iterable[str]) -> None:
         """One need less of each shard."""
         for shard in shards:
-            self._presence.unwatch(shard)
+            self._maps.unwatch(shard)
 
     def confirm(self, app: str, user: str, shards: Iterable[str], done: Callable[[bool], None]) -> None:
         """Call `done(True)` once the user's interest is known everywhere and the shards are complete; perhaps at once.
@@ -142,23 +135,7 @@ class Member:
 
     def is_online(self, app: str, user: str) -> bool:
         """Whether the user is signed in anywhere; the user's shard is watched."""
-        return self._presence.is_up(app, user)
-
-    def hold_channel(self, app: str, channel: str) -> None:
-        """A connection here is about to subscribe to the channel; paired with `release_channel`."""
-        self._channels.hold(app, channel)
-
-    def release_channel(self, app: str, channel: str, linger: float = 0.0) -> None:
-        """That subscription is gone; after the last one, events arrive for `linger` seconds more."""
-        self._channels.release(app, channel, linger)
-
-    def confirm_channel(self, app: str, channel: str, shards: Iterable[str], done: Callable[[bool], None]) -> None:
-        """The same as `confirm`, for a channel that is held."""
-        self._confirmations.confirm(self._channels.interest(app, channel), shards, done)
-
-    def is_channel_confirmed(self, app: str, channel: str) -> bool:
-        """Whether everybody knows that the channel, which is held, has subscribers here."""
-        return self._channels.interest(app, channel).fenced
+        return self._holders.is_online(app, user)
 
     def send_events(self, events: Iterable[UserEvent | ChannelEvent], done: Callable[[bool], None]) -> None:
         """Carry events to the other holders and subscribers; those who are connected here are the caller's affair.
@@ -188,9 +165,9 @@ class Member:
         else:
             self._core.bus.when_flushed(done)
 
-    def send_client_event(self, event: ChannelEvent) -> None:
-        """Carry an event to the other subscribers as well as it goes: while the bus is away it is lost, and counted so."""
-        self._channels.try_send(event)
+    def connections_elsewhere(self, app: str) -> int:
+        """The app's connections on all other nodes, as they said within the last second or so."""
+        return self._peers.connections(app)
 
     async def terminate(self, app: str, user: str) -> int:
         """Close the user's connections on all other nodes; how many. Raises `BusAwayError`."""
@@ -218,7 +195,7 @@ class Member:
         bus.subscribe(subjects.nodes, receive)
         self._core.listen()
         async with trio.open_nursery() as nursery:
-            for task in (self._fence.run, self._presence.answer_asks, self._tick, self._beat, self._peers.probe):
+            for task in (self._fence.run, self._maps.answer_asks, self._tick, self._beat, self._peers.probe):
                 nursery.start_soon(task)
             nursery.start_soon(bus.run, self)
             await self._up.wait()
@@ -241,13 +218,15 @@ class Member:
             self._peers.tick(now)
             self._holders.tick(now)
             self._channels.tick(now)
-            self._presence.tick(now)
+            self._members.tick(now)
+            self._counts.tick()
+            self._maps.tick(now)
             self._confirmations.tick(now)
 
     async def _beat(self) -> None:
         while True:
             await trio.sleep(self._core.settings.heartbeat_interval)
-            self._peers.beat(self._presence.recent_numbers())
+            self._peers.beat(self._maps.recent_numbers())
 
     # -- what the bus says ----------------------------------------------------------------------------------------
 
@@ -258,7 +237,7 @@ class Member:
         self._fence.wait(self._may_send.set)  # answers cross to our new server behind the interests of those who answer
         self._peers.bus_up()
         for peer in self._membership.peers:
-            self._presence.peer_up(peer)
+            self._maps.peer_up(peer)
         self._fence.wait(self._holders.reintroduce)
         self._up.set()
 
@@ -273,13 +252,13 @@ class Member:
         match message:
             case Heartbeat():
                 if self._peers.receive(message):
-                    self._presence.receive_numbers(message.node, message.numbers)
+                    self._maps.receive_numbers(message.node, message.numbers)
             case Ping():
                 self._core.try_send(reply, Pong(self.node_id))
             case Ask():
-                self._presence.receive_ask(message)
+                self._maps.receive_ask(message)
             case Snapshot():
-                self._presence.receive_snapshot(message)
+                self._maps.receive_snapshot(message)
             case Question() | Terminate():
                 self._holders.receive_question(message, reply)
             case Holding():
@@ -290,13 +269,10 @@ class Member:
     def _on_peer(self, event: Met | Lost) -> None:
         match event:
             case Met(node, again):
-                self._presence.peer_up(node)
+                self._maps.peer_up(node)
                 if again:
                     self._fence.wait(self._holders.reintroduce)
             case Lost(node, silent):
-                self._presence.peer_down(node, silent)
+                self._maps.peer_down(node, silent)
                 self._holders.peer_down(node)
         self._listener.peers_changed()
-
-    def _tell(self, edges: Sequence[Edge]) -> None:
-        self._listener.user_edges([UserEdge(app_of(e.shard), e.key, e.up, e.age) for e in edges])

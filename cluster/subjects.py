@@ -1,7 +1,7 @@
 """The subjects of the cluster protocol; cluster/README.md has the table.
 
-A *stem* is the part of a presence subject before the user: it names one shard of one app and is the shard's key in the
-presence directory, on the wire too. Rule for editing: whoever changes a subject raises `VERSION`, so that nodes of both
+A *stem* is the part of a map's subject before the key: it names one shard of one app in one map, and is the shard's key in
+the directory, on the wire too. Rule for editing: whoever changes a subject raises `VERSION`, so that nodes of both
 versions can share a NATS without misreading each other.
 """
 
@@ -50,9 +50,18 @@ class Subjects:
         """Events of a channel; nodes with subscribers listen."""
         return f"{self.base}.channel.{encode_token(app)}.{encode_token(channel)}"
 
-    def stem(self, app: str, user: str) -> str:
-        """The presence shard that a user belongs to."""
-        return f"presence.{encode_token(app)}.{crc32(user.encode()) % self.shards}"
+    def index(self, by: str) -> int:
+        """The number of the shard that a user or a channel belongs to."""
+        return crc32(by.encode()) % self.shards
+
+    def stem(self, name: str, app: str, by: str) -> str:
+        """The shard of a map that a user or a channel belongs to."""
+        return f"{name}.{encode_token(app)}.{self.index(by)}"
+
+    def stems(self, name: str, app: str) -> list[str]:
+        """All shards of an app in a map."""
+        start = f"{name}.{encode_token(app)}."
+        return [f"{start}{index}" for index in range(self.shards)]
 
     def change(self, stem: str, key: str) -> str:
         """Where a change of one entry of a shard is published."""
@@ -66,3 +75,8 @@ class Subjects:
 def app_of(stem: str) -> str:
     """The app id inside a stem."""
     return decode_token(stem.split(".")[1])
+
+
+def map_of(stem: str) -> str:
+    """The map inside a stem."""
+    return stem.partition(".")[0]

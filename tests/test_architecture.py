@@ -32,6 +32,7 @@ PURE = (
     "cluster/directory.py",
     "cluster/edges.py",
     "cluster/envelope.py",
+    "cluster/indexes.py",
     "cluster/interest.py",
     "cluster/membership.py",
     "cluster/subjects.py",

@@ -282,7 +282,7 @@ async def test_a_lost_change_is_repaired_and_counted(processes: Processes) -> No
         await watcher.until(lambda: watcher.view["watched"])
         assert total(first, "usher_presence_repairs_total") == 0
         subjects = Subjects("usher", 256)
-        beat = Heartbeat(_id_of(second), "", 1, subjects.shards, {subjects.stem(APP.app_id, "watched"): 99})
+        beat = Heartbeat(_id_of(second), "", 1, subjects.shards, {subjects.stem("presence", APP.app_id, "watched"): 99})
         await publish(nats, subjects.nodes, encode(beat))
         await eventually(lambda: total(first, "usher_presence_repairs_total") >= 1, "the repair is counted")
         async with api(first) as backend:

@@ -1,17 +1,17 @@
-"""The presence directory against every order, loss and repetition of messages.
+"""The directory against every order, loss and repetition of messages.
 
 Three nodes write and watch. Whatever happens to the messages in between, each watcher's edges alternate and agree with what
-`is_up` says; and once messages come through, heartbeats and questions alone bring every view to the truth.
+`is_up` says, and every other value is named as changed; and once messages come through, heartbeats and questions alone bring
+every view to the truth.
 """
 
 from collections import deque
-from collections.abc import Iterable
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from cluster.directory import Directory, Edge, Outcome
+from cluster.directory import Directory, Outcome
 from cluster.envelope import Ask, Change, Heartbeat, Snapshot
 
 _NODES = ("n0", "n1", "n2")
@@ -20,6 +20,7 @@ _KEYS = ("a", "b")
 _nodes = st.sampled_from(_NODES)
 _shards = st.sampled_from(_SHARDS)
 _keys = st.sampled_from(_KEYS)
+_values = st.integers(1, 2)
 _pairs = st.tuples(_nodes, _nodes).filter(lambda pair: pair[0] != pair[1])
 
 _Message = Change | Ask | Snapshot | Heartbeat
@@ -47,9 +48,10 @@ class DirectoryMachine(RuleBasedStateMachine):
             (sender, receiver): deque() for sender in _NODES for receiver in _NODES if sender != receiver
         }
         self.met: set[tuple[str, str]] = set()
-        self.history: dict[tuple[str, str, int], set[str]] = {}  # by (node, shard, number): its keys then
+        self.history: dict[tuple[str, str, int], dict[str, int]] = {}  # by (node, shard, number): its entries then
         self.seen: dict[tuple[str, str, str], int] = {}  # by (watcher, peer, shard): the number last seen
         self.told: dict[tuple[str, str, str], bool] = {}  # by (watcher, shard, key): what its edges add up to
+        self.read: dict[tuple[str, str, str], dict[str, int]] = {}  # by the same: what was read when it was told to change
 
     @initialize()
     def meet(self) -> None:
@@ -63,12 +65,12 @@ class DirectoryMachine(RuleBasedStateMachine):
 
     # -- what nodes do --------------------------------------------------------------------------------------------
 
-    @rule(node=_nodes, shard=_shards, key=_keys)
-    def put(self, node: str, shard: str, key: str) -> None:
-        """A key is held."""
-        change, edges = self.nodes[node].put(shard, key, 1)
+    @rule(node=_nodes, shard=_shards, key=_keys, value=_values)
+    def put(self, node: str, shard: str, key: str, value: int) -> None:
+        """A key is held, perhaps with another value than before."""
+        change, outcome = self.nodes[node].put(shard, key, value)
         self._publish(node, change)
-        self._tell(node, edges)
+        self._tell(node, outcome)
 
     @rule(node=_nodes, shard=_shards, key=_keys)
     def drop(self, node: str, shard: str, key: str) -> None:
@@ -88,6 +90,7 @@ class DirectoryMachine(RuleBasedStateMachine):
         directory.watch(shard)
         for key in _KEYS:
             self.told[node, shard, key] = directory.is_up(shard, key)
+            self.read[node, shard, key] = directory.values(shard, key)
         self._ask(node)
 
     @rule(node=_nodes, shard=_shards)
@@ -96,6 +99,7 @@ class DirectoryMachine(RuleBasedStateMachine):
         self.nodes[node].unwatch(shard)
         for key in _KEYS:
             self.told.pop((node, shard, key), None)
+            self.read.pop((node, shard, key), None)
 
     @rule(pair=_pairs)
     def peer_up(self, pair: tuple[str, str]) -> None:
@@ -159,7 +163,7 @@ class DirectoryMachine(RuleBasedStateMachine):
 
     def _publish(self, sender: str, message: _Message) -> None:
         if isinstance(message, Change):
-            self.history[sender, message.shard, message.number] = set(self.nodes[sender].own(message.shard)[1])
+            self.history[sender, message.shard, message.number] = dict(self.nodes[sender].own(message.shard)[1])
         for receiver in _NODES:
             if receiver != sender:
                 self.flying[sender, receiver].append(message)
@@ -189,14 +193,17 @@ class DirectoryMachine(RuleBasedStateMachine):
         assert self.lossy or not outcome.repair
         assert len(set(outcome.ready)) == len(outcome.ready)
         assert all(self.nodes[node].is_ready(shard) for shard in outcome.ready)
-        self._tell(node, outcome.edges)
+        self._tell(node, outcome)
         self._ask(node)
 
-    def _tell(self, node: str, edges: Iterable[Edge]) -> None:
-        for edge in edges:
+    def _tell(self, node: str, outcome: Outcome) -> None:
+        for edge in outcome.edges:
             at = (node, edge.shard, edge.key)
             assert self.told[at] is not edge.up, f"{at} told twice that it is {'up' if edge.up else 'down'}"
+            assert edge.value in (1, 2)
             self.told[at] = edge.up
+        for shard, key in (*((edge.shard, edge.key) for edge in outcome.edges), *outcome.changed):
+            self.read[node, shard, key] = self.nodes[node].values(shard, key)
 
     # -- what must hold -------------------------------------------------------------------------------------------
 
@@ -206,6 +213,12 @@ class DirectoryMachine(RuleBasedStateMachine):
         for (node, shard, key), up in self.told.items():
             assert self.nodes[node].is_up(shard, key) is up
             assert bool(self.nodes[node].holders(shard, key)) is up
+
+    @invariant()
+    def values_are_read_when_they_change(self) -> None:
+        """Whoever reads only what was told to change knows every value."""
+        for (node, shard, key), values in self.read.items():
+            assert self.nodes[node].values(shard, key) == values
 
     @invariant()
     def own_entries_are_never_doubted(self) -> None:
@@ -225,7 +238,7 @@ class DirectoryMachine(RuleBasedStateMachine):
                 if part is None or (part.number is None and not part.floor):
                     continue  # nothing heard since they met
                 number = part.floor if part.number is None else part.number
-                assert set(part.entries) == self.history.get((peer, shard, number), set())
+                assert part.entries == self.history.get((peer, shard, number), {})
                 assert number >= seen.get((watcher, peer, shard), 0)
                 self.seen[watcher, peer, shard] = number
 
@@ -240,8 +253,10 @@ class DirectoryMachine(RuleBasedStateMachine):
             self.deliver_all()
             self.edges_agree_with_the_view()
         for node, shard, key in self.told:
-            truth = {name for name, directory in self.nodes.items() if key in directory.own(shard)[1]}
-            assert self.nodes[node].holders(shard, key) == truth, (node, shard, key)
+            owns = {name: directory.own(shard)[1] for name, directory in self.nodes.items()}
+            truth = {name: entries[key] for name, entries in owns.items() if key in entries}
+            assert self.nodes[node].holders(shard, key) == truth.keys(), (node, shard, key)
+            assert self.nodes[node].values(shard, key) == truth
             assert self.nodes[node].is_ready(shard)
 
     @rule()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.subjects import Subjects, app_of
+from cluster.subjects import Subjects, app_of, map_of
 from cluster.tokens import BadTokenError, decode_token, encode_token
 
 _ids = st.text(max_size=200)
@@ -65,8 +65,9 @@ def test_an_id_with_a_lone_surrogate_is_refused() -> None:
 def test_a_stem_names_its_app_and_covers_its_users(app: str, user: str, shards: int) -> None:
     """A change of a user is heard by whoever listens to the user's shard, and its app can be told."""
     subjects = Subjects("usher", shards)
-    stem = subjects.stem(app, user)
-    assert app_of(stem) == app
+    stem = subjects.stem("presence", app, user)
+    assert (map_of(stem), app_of(stem)) == ("presence", app)
+    assert stem in subjects.stems("presence", app)
     assert int(stem.rpartition(".")[2]) in range(shards)
     pattern, subject = subjects.changes(stem), subjects.change(stem, user)
     assert pattern.endswith(".*")

@@ -13,7 +13,8 @@ from cluster.directory import Directory
 from cluster.fence import Fence
 from cluster.held import HeldInterests
 from cluster.holders import Holders
-from cluster.presence import Presence
+from cluster.maps import Maps
+from cluster.subjects import map_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,14 @@ async def _do_not_cross(_fence: Fence, _server: str, _peers: list[str]) -> None:
     """Take the own server's confirmation for everybody's."""
 
 
-def _ask_before_interest(presence: Presence, shard: str) -> None:
-    """`Presence.watch` in the wrong order."""
-    if presence._interests.acquire(shard):
-        presence._directory.watch(shard)
-        presence.send_asks()
-        handler = presence._core.receiver(presence._on_change)
-        presence._numbers[shard] = presence._core.bus.subscribe(presence._core.subjects.changes(shard), handler)
+def _ask_before_interest(maps: Maps, shard: str) -> None:
+    """`Maps.watch` in the wrong order."""
+    if maps._interests.acquire(shard):
+        maps._directory.watch(shard)
+        maps._views[map_of(shard)].begin(shard, maps._directory.own(shard)[1])
+        maps.send_asks()
+        handler = maps._core.receiver(maps._on_change)
+        maps._numbers[shard] = maps._core.bus.subscribe(maps._core.subjects.changes(shard), handler)
 
 
 def _never_miss(_directory: Directory, _peer: str, _numbers: object) -> list[str]:
@@ -61,7 +63,7 @@ def _nothing(*_arguments: object) -> None:
 MUTANTS = {
     "no fence": Mutant(Fence, "wait", _pass_at_once, "calm", "never received"),
     "a fence that asks the own server only": Mutant(Fence, "_cross", _do_not_cross, "calm", "never received"),
-    "snapshot first, then interest": Mutant(Presence, "watch", _ask_before_interest, "calm", "repaired"),
+    "snapshot first, then interest": Mutant(Maps, "watch", _ask_before_interest, "calm", "repaired"),
     "numbers in heartbeats not looked at": Mutant(Directory, "receive_numbers", _never_miss, "loss", "believes"),
     "interests taken for known after a reconnect": Mutant(HeldInterests, "bus_down", _nothing, "move", "never received"),
     "holders not introduced again": Mutant(Holders, "reintroduce", _nothing, "cut", "counts"),

@@ -292,8 +292,8 @@ class SimNode:
         self._life = trio.CancelScope()
 
     def _observe(self, on_peer: OnPeer) -> None:
-        presence = self.member._presence
-        peer_up, peer_down = presence.peer_up, presence.peer_down
+        maps = self.member._maps
+        peer_up, peer_down = maps.peer_up, maps.peer_down
 
         def met(peer: str) -> None:
             on_peer(self, peer, lost=False)
@@ -303,7 +303,7 @@ class SimNode:
             on_peer(self, peer, lost=True)
             peer_down(peer, age)
 
-        vars(presence).update(peer_up=met, peer_down=lost)
+        vars(maps).update(peer_up=met, peer_down=lost)
 
     async def run(self) -> None:
         """Live, until `die`."""

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from cluster import BusAwayError, ChannelEvent, ClusterSettings, LocalBus, Member, UserEdge
+from cluster import BusAwayError, ChannelEvent, ClusterSettings, CountChange, LocalBus, Member, MemberEdge, UserEdge
 from cluster.bus import Handler, Watcher
 from cluster.local_bus import Broker
 from tests.sim.nodes import Counts, NoChannels
@@ -92,6 +92,8 @@ class Peer(NoChannels):
         self.connections: Counter[str] = Counter()
         self.events: list[bytes] = []
         self.channel_events: list[bytes] = []
+        self.members: list[tuple[str, str, str, bool]] = []  # channel, user, info, joined
+        self.count_changes: list[tuple[str, int, int]] = []
         self.edges: list[tuple[str, bool]] = []
         self.results: list[bool] = []
         self.member = Member(self.bus, settings, self, self.counts)
@@ -152,6 +154,14 @@ class Peer(NoChannels):
     def user_edges(self, edges: Sequence[UserEdge]) -> None:
         """See `Listener`."""
         self.edges += [(edge.user, edge.online) for edge in edges]
+
+    def member_edges(self, edges: Sequence[MemberEdge]) -> None:
+        """See `Listener`."""
+        self.members += [(edge.channel, edge.user, edge.info, edge.joined) for edge in edges]
+
+    def count_edges(self, changes: Sequence[CountChange]) -> None:
+        """See `Listener`."""
+        self.count_changes += [(change.channel, change.before, change.after) for change in changes]
 
 
 @asynccontextmanager

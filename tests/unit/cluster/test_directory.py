@@ -80,10 +80,10 @@ def test_a_user_on_two_nodes_goes_offline_once() -> None:
     """When the last one lets go."""
     directory = _watching()
     directory.receive_snapshot(_snapshot(1, "ann"))
-    change, edges = directory.put("s", "ann", 1)
-    assert (change.number, edges) == (1, [])
+    change, outcome = directory.put("s", "ann", 1)
+    assert (change.number, outcome.edges) == (1, [])
     assert directory.peer_down("peer", 2.0).edges == []
     dropped = directory.drop("s", "ann", 0.5)
     assert dropped is not None
-    assert dropped[1] == [Edge("s", "ann", up=False, age=0.5)]
+    assert dropped[1].edges == [Edge("s", "ann", up=False, age=0.5)]
     assert directory.drop("s", "ann", 0.5) is None

@@ -1,4 +1,4 @@
-"""Presence on the bus: snapshots in parts, and what becomes of them when one is lost."""
+"""Maps on the bus: snapshots in parts, and what becomes of them when one is lost."""
 
 import msgpack
 import pytest
@@ -6,7 +6,7 @@ import trio
 from trio.testing import MockClock
 
 from cluster.envelope import Ask, Snapshot, decode
-from cluster.presence import _split
+from cluster.maps import _split
 from tests.unit.cluster.support import APP, Peer, peers
 
 _USERS = [f"user {number}" for number in range(100)]
@@ -80,14 +80,14 @@ async def test_parts_of_two_snapshots_are_never_mixed(autojump_clock: MockClock)
         name = node.member.node_id
         node.bus.drops = lambda _subject, payload: isinstance(decode(payload), Snapshot)
         watcher.claim("watcher", "ann")
-        presence = watcher.member._presence
-        presence.receive_snapshot(Snapshot(name, shard, 1, 0, 2, {"ann": 1}))
-        presence.receive_snapshot(Snapshot(name, shard, 2, 1, 2, {"bob": 1}))
-        presence.receive_snapshot(Snapshot(name, shard, 2, 1, 2, {"bob": 1}))
-        assert not presence.is_ready(shard)
-        presence.receive_snapshot(Snapshot(name, shard, 2, 0, 2, {}))
-        presence.receive_snapshot(Snapshot(name, shard, 2, 1, 2, {"bob": 1}))
-        assert presence.is_ready(shard)
+        maps = watcher.member._maps
+        maps.receive_snapshot(Snapshot(name, shard, 1, 0, 2, {"ann": 1}))
+        maps.receive_snapshot(Snapshot(name, shard, 2, 1, 2, {"bob": 1}))
+        maps.receive_snapshot(Snapshot(name, shard, 2, 1, 2, {"bob": 1}))
+        assert not maps.is_ready(shard)
+        maps.receive_snapshot(Snapshot(name, shard, 2, 0, 2, {}))
+        maps.receive_snapshot(Snapshot(name, shard, 2, 1, 2, {"bob": 1}))
+        assert maps.is_ready(shard)
         assert not watcher.member.is_online(APP, "ann")
 
 
@@ -96,5 +96,5 @@ async def test_a_flood_of_questions_is_bounded(autojump_clock: MockClock) -> Non
     async with peers(2) as (node, other):
         shards = tuple(f"presence.app.{number}" for number in range(9_000))
         for _ in range(3):
-            node.member._presence.receive_ask(Ask(other.member.node_id, shards))
-        assert len(node.member._presence._asked) <= 10_000
+            node.member._maps.receive_ask(Ask(other.member.node_id, shards))
+        assert len(node.member._maps._asked) <= 10_000

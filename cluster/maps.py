@@ -1,32 +1,47 @@
-"""The presence directory on the bus: what the pure `Directory` decides is done here.
+"""The directory on the bus: what the pure `Directory` decides is done here, for all maps at once.
 
-Everything but `answer_asks` is synchronous, so no input can slip in between a decision and its message.
+A map is a name before an app and a number in a shard's name, and a `View` that follows it. Everything but `answer_asks` and
+`look` is synchronous, so no input can slip in between a decision and its message.
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import msgpack
 import trio
 
+from cluster.bus import BusAwayError
 from cluster.core import Core
 from cluster.directory import Directory, Edge, Outcome
 from cluster.envelope import Ask, Change, Message, Snapshot
 from cluster.interest import Interests
+from cluster.subjects import map_of
 
 _NUMBERED_BEATS = 4  # a heartbeat names the shards that changed since this many beats ago: three may be lost
 _WAITING_ASKS = 10_000  # more are dropped; the asker asks again
 
 
-class Presence:
+class View(Protocol):
+    """Who follows one map. Nothing in it waits."""
+
+    def begin(self, shard: str, entries: Mapping[str, Any]) -> None:
+        """A shard is watched from now on; this node has written these entries already."""
+
+    def end(self, shard: str) -> None:
+        """A shard is watched no more."""
+
+    def heed(self, edges: Sequence[Edge], changed: Collection[tuple[str, str]]) -> None:
+        """See `Outcome`."""
+
+
+class Maps:
     """Own entries, watched shards, and the conversation with peers about both."""
 
-    def __init__(self, core: Core, tell: Callable[[Sequence[Edge]], None]) -> None:
-        """`tell` hears every edge, in order; it does not wait."""
+    def __init__(self, core: Core) -> None:
         self._core = core
-        self._tell = tell
+        self._views: dict[str, View] = {}
         self._directory = Directory(core.me)
         self._interests: Interests[str] = Interests()
         self._numbers: dict[str, int] = {}  # bus subscription of each watched shard
@@ -34,27 +49,32 @@ class Presence:
         self._changed: dict[str, tuple[int, int]] = {}  # shard: (last number, beat of its last change)
         self._partial: dict[tuple[str, str], Snapshot] = {}  # what is in of snapshots of which parts are still to come
         self._waiters: dict[str, list[Callable[[], None]]] = {}
+        self._untold: deque[Outcome] = deque()
+        self._is_telling = False
         self._asked: deque[tuple[str, str]] = deque()
         self._has_asked = trio.Event()
 
+    def follow(self, name: str, view: View) -> None:
+        """Let a view follow a map; once for each, before anything else."""
+        self._views[name] = view
+
     # -- own entries ----------------------------------------------------------------------------------------------
 
-    def put(self, app: str, key: str, value: Any) -> None:
-        """This node holds the key from now on."""
-        change, edges = self._directory.put(self._core.subjects.stem(app, key), key, value)
-        self._publish(change, edges)
+    def put(self, shard: str, key: str, value: Any) -> None:
+        """This node holds the key with this value from now on. Idempotent."""
+        if self._directory.own(shard)[1].get(key) != value:
+            self._publish(*self._directory.put(shard, key, value))
 
-    def drop(self, app: str, key: str, age: float) -> None:
-        """This node has not held the key for `age` seconds."""
-        dropped = self._directory.drop(self._core.subjects.stem(app, key), key, age)
+    def drop(self, shard: str, key: str, age: float) -> None:
+        """This node has not held the key for `age` seconds. Idempotent."""
+        dropped = self._directory.drop(shard, key, age)
         if dropped is not None:
             self._publish(*dropped)
 
-    def _publish(self, change: Change, edges: list[Edge]) -> None:
+    def _publish(self, change: Change, outcome: Outcome) -> None:
         self._changed[change.shard] = (change.number, self._beat)
         self._core.try_send(self._core.subjects.change(change.shard, change.key), change)
-        if edges:
-            self._tell(edges)
+        self._tell(outcome)
 
     # -- watching -------------------------------------------------------------------------------------------------
 
@@ -65,14 +85,39 @@ class Presence:
         handler = self._core.receiver(self._on_change)
         self._numbers[shard] = self._core.bus.subscribe(self._core.subjects.changes(shard), handler)
         self._directory.watch(shard)
+        self._views[map_of(shard)].begin(shard, self._directory.own(shard)[1])
 
     def unwatch(self, shard: str) -> None:
         """Count one need less; the shard is followed for `shard_linger` seconds more, and forgotten by `tick`."""
         self._interests.release(shard, trio.current_time(), self._core.settings.shard_linger)
 
-    def is_up(self, app: str, key: str) -> bool:
-        """Whether any node holds the key; its shard is watched."""
-        return self._directory.is_up(self._core.subjects.stem(app, key), key)
+    async def look(self, shards: Collection[str]) -> None:
+        """Return when the shards are ready; they stay so for the next synchronous reads. Raises `BusAwayError`.
+
+        They are watched meanwhile, and linger, so that whoever looks often asks nobody.
+        """
+        for shard in shards:
+            self.watch(shard)
+        self.send_asks()
+        try:
+            with trio.move_on_after(self._core.settings.answer_timeout):
+                while waiting := [shard for shard in shards if not self.is_ready(shard)]:
+                    ready = trio.Event()
+                    self.when_ready(waiting[0], ready.set)
+                    await ready.wait()
+            if not self._core.bus.connected or not all(map(self.is_ready, shards)):
+                raise BusAwayError("a peer did not tell its part of a shard in time")
+        finally:
+            for shard in shards:
+                self.unwatch(shard)
+
+    def is_up(self, shard: str, key: str) -> bool:
+        """Whether any node holds the key; the shard is watched."""
+        return self._directory.is_up(shard, key)
+
+    def values(self, shard: str, key: str) -> dict[str, Any]:
+        """The value of each node that holds the key; the shard is watched."""
+        return self._directory.values(shard, key)
 
     def is_ready(self, shard: str) -> bool:
         """Whether every peer's part of a watched shard is in."""
@@ -97,6 +142,7 @@ class Presence:
         for shard in self._interests.poll(now):
             self._core.bus.unsubscribe(self._numbers.pop(shard))
             self._directory.unwatch(shard)
+            self._views[map_of(shard)].end(shard)
             self._waiters.pop(shard, None)
         if self._directory.overdue(now):
             self._core.stats.repaired("unanswered")
@@ -157,11 +203,30 @@ class Presence:
         if outcome.repair:
             self._core.stats.repaired(outcome.repair)
             self.send_asks()
-        if outcome.edges:
-            self._tell(outcome.edges)
+        self._tell(outcome)
         for shard in outcome.ready:
             for call in self._waiters.pop(shard, ()):
                 call()
+
+    def _tell(self, outcome: Outcome) -> None:
+        """Let the views heed; what one of them leads to is told when the others have heeded this."""
+        if not outcome.edges and not outcome.changed:
+            return
+        self._untold.append(outcome)
+        if self._is_telling:
+            return
+        self._is_telling = True
+        try:
+            while self._untold:
+                self._tell_views(self._untold.popleft())
+        finally:
+            self._is_telling = False
+
+    def _tell_views(self, outcome: Outcome) -> None:
+        names = {map_of(edge.shard) for edge in outcome.edges} | {map_of(shard) for shard, _ in outcome.changed}
+        for name in sorted(names):
+            edges = [edge for edge in outcome.edges if map_of(edge.shard) == name]
+            self._views[name].heed(edges, [at for at in outcome.changed if map_of(at[0]) == name])
 
     # -- answering ------------------------------------------------------------------------------------------------
 
