@@ -6,11 +6,13 @@ everywhere and the watched shards are complete, then `join_member` and `set_coun
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
+from cluster.cache import Cache
 from cluster.channels import Channels
 from cluster.confirmations import Confirmations
 from cluster.core import Core
 from cluster.counts import Counts
 from cluster.envelope import ChannelEvent
+from cluster.keepers import Keepers
 from cluster.maps import Maps
 from cluster.members import Members
 
@@ -24,6 +26,8 @@ class ChannelCalls:
     _channels: Channels
     _members: Members
     _counts: Counts
+    _keepers: Keepers
+    _cache: Cache
 
     def hold_channel(self, app: str, channel: str) -> None:
         """A connection here is about to subscribe to the channel; paired with `release_channel`."""
@@ -98,3 +102,21 @@ class ChannelCalls:
         They are followed for a while then: whoever looks again soon asks nobody. At most `answer_timeout` seconds.
         """
         await self._maps.look(shards)
+
+    # -- what keepers are for -------------------------------------------------------------------------------------
+
+    def recall(self, app: str, channel: str, done: Callable[[bytes | None, float], None]) -> None:
+        """Call `done` with the frame of the channel's last kept event and the seconds left to it, or (None, 0.0).
+
+        At once where this node knows, else when the keepers have answered, after `answer_timeout` at the latest. Whoever
+        counts as a subscriber from within `done` on misses nothing that came after that frame, and gets nothing twice.
+        """
+        self._channels.recall(app, channel, done)
+
+    def keepers(self, app: str, channel: str) -> tuple[str, ...]:
+        """The nodes that look after the channel, at most two, the first one first; `node_id` may be one."""
+        return self._cache.keepers(app, channel)
+
+    def keepers_of(self, app: str, index: int) -> tuple[str, ...]:
+        """The keepers of all channels in the shards with this number; `all_count_shards(app)[index]` is one of them."""
+        return self._keepers.of(app, index)

@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ClusterSettings:
-    """Durations in seconds. `prefix` and `shards` are equal in the whole cluster."""
+    """Durations in seconds, sizes in bytes. `prefix` and `shards` are equal in the whole cluster."""
 
     prefix: str = "usher"
     shards: int = 256
@@ -32,6 +32,7 @@ class ClusterSettings:
     answer_timeout: float = 2.0
     shard_linger: float = 30.0
     presence_linger: float = 1.0
+    cache_bytes: int = 64 << 20  # what the last events of cache channels may take here; then the oldest are forgotten
     join_wait: float = 1.2  # every live peer sends a heartbeat meanwhile
     membership: MembershipSettings = field(default_factory=MembershipSettings)
 
@@ -71,12 +72,12 @@ class NoStats:
 class Inbox:
     """Where the answers to one request arrive."""
 
-    def __init__(self, subject: str) -> None:
-        self.subject = subject
+    def __init__(self) -> None:
+        self.subject = ""
         # a request is answered by its holders, one each: more answers than this are not waited for
         self._put, self._get = trio.open_memory_channel[Message | None](1024)
 
-    def deliver(self, answer: Message | None) -> None:
+    def deliver(self, answer: Message | None, _reply: str) -> None:
         """An answer arrived; None: there is nobody to answer."""
         try:
             self._put.send_nowait(answer)
@@ -97,7 +98,7 @@ class Core:
         self.settings = settings
         self.stats = stats
         self.subjects = Subjects(settings.prefix, settings.shards)
-        self._inboxes: dict[str, Inbox] = {}
+        self._expected: dict[str, Callable[[Message | None, str], None]] = {}
         self._requests = 0
 
     def send(self, subject: str, message: Message, reply: str = "") -> None:
@@ -137,16 +138,26 @@ class Core:
         """Take the interest in answers; once, before the first request."""
         self.bus.subscribe(self.subjects.replies(self.me), self._on_answer)
 
+    def expect(self, heed: Callable[[Message | None, str], None]) -> str:
+        """A reply subject of one's own: `heed` gets each answer (None: there is nobody to answer) and the subject."""
+        self._requests += 1
+        reply = self.subjects.reply(self.me, str(self._requests))
+        self._expected[reply] = heed
+        return reply
+
+    def forget(self, reply: str) -> None:
+        """Nothing is expected there any more."""
+        self._expected.pop(reply, None)
+
     @contextmanager
     def inbox(self) -> Iterator[Inbox]:
         """A reply subject of one's own for the length of a request."""
-        self._requests += 1
-        inbox = Inbox(self.subjects.reply(self.me, str(self._requests)))
-        self._inboxes[inbox.subject] = inbox
+        inbox = Inbox()
+        inbox.subject = self.expect(inbox.deliver)
         try:
             yield inbox
         finally:
-            del self._inboxes[inbox.subject]
+            self.forget(inbox.subject)
 
     async def ask(self, node: str, message: Message, timeout: float) -> Message | None:  # noqa: ASYNC109
         """One node's answer; None: no responders. Raises `BusAwayError`, `trio.TooSlowError`."""
@@ -155,10 +166,10 @@ class Core:
             return await inbox.receive()
 
     def _on_answer(self, subject: str, payload: bytes | None, _reply: str) -> None:
-        inbox = self._inboxes.get(subject)
-        if inbox is None:
+        heed = self._expected.get(subject)
+        if heed is None:
             self.stats.unclaimed("answer")
         elif payload is None:
-            inbox.deliver(None)
+            heed(None, subject)
         else:
-            self.receiver(lambda message, _: inbox.deliver(message))(subject, payload, "")
+            self.receiver(lambda message, _: heed(message, subject))(subject, payload, "")

@@ -154,9 +154,33 @@ class Holding:
     echo: bool = False
 
 
-Message = (
-    Heartbeat | Change | Ask | Snapshot | Ping | Pong | UserEvent | ChannelEvent | Terminate | Question | Answer | Holding
-)
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """The last event of a cache channel, for one of its keepers; and a keeper's answer to `Recall`.
+
+    `ttl`: the seconds that are left to it; 0 and no frame: there is none.
+    """
+
+    KIND: ClassVar[str] = "keep"
+    app: str
+    channel: str
+    frame: bytes
+    ttl: float
+    stamp: int = 0
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """What is the last event of the channel? Answer with `Keep`."""
+
+    KIND: ClassVar[str] = "recall"
+    app: str
+    channel: str
+
+
+Directed = Ask | Snapshot | Ping | Pong | Question | Answer | Keep | Recall
+Message = Heartbeat | Change | UserEvent | ChannelEvent | Terminate | Holding | Directed
 _KINDS: dict[str, type[Message]] = {
     kind.KIND: kind
     for kind in (
@@ -172,6 +196,8 @@ _KINDS: dict[str, type[Message]] = {
         Question,
         Answer,
         Holding,
+        Keep,
+        Recall,
     )
 }
 _TYPES: dict[Any, type] = {str: str, int: int, bool: bool, bytes: bytes, float: float}

@@ -173,6 +173,13 @@ class Maps:
             self._core.stats.repaired("heartbeat")
         self.send_asks()
 
+    def receive(self, message: Ask | Snapshot) -> None:
+        """A peer asks, or answers."""
+        if isinstance(message, Ask):
+            self.receive_ask(message)
+        else:
+            self.receive_snapshot(message)
+
     def receive_snapshot(self, snapshot: Snapshot) -> None:
         """A part of a snapshot arrived; parts come back to back, the last one completes it.
 

@@ -4,14 +4,16 @@ Synchronous calls change state and send; `run` owns every task. The order of a s
 `confirm` waits until they are known everywhere and the watched shards are complete, then `announce` tells the others.
 """
 
+import contextlib
 import secrets
 from collections.abc import Callable, Iterable
-from typing import Protocol, assert_never
+from typing import Protocol
 
 import trio
 
 from cluster import channels, counts, holders, members, peers
 from cluster.bus import Bus, BusAwayError
+from cluster.cache import Cache
 from cluster.channel_calls import ChannelCalls
 from cluster.channels import Channels
 from cluster.confirmations import Confirmations
@@ -22,20 +24,24 @@ from cluster.envelope import (
     ChannelEvent,
     Heartbeat,
     Holding,
+    Keep,
     Message,
     Ping,
     Pong,
     Question,
+    Recall,
     Snapshot,
     Terminate,
     UserEvent,
 )
 from cluster.fence import Fence
 from cluster.holders import Holders
+from cluster.keepers import Keepers
 from cluster.maps import Maps
 from cluster.members import Members
 from cluster.membership import Lost, Membership, Met
 from cluster.peers import Peers
+from cluster.sender import Sender
 
 
 class Listener(holders.Listener, channels.Listener, members.Listener, counts.Listener, peers.Listener, Protocol):
@@ -59,14 +65,17 @@ class Member(ChannelCalls):
         self._membership = Membership(settings.membership)
         self._maps = Maps(self._core)
         self._peers = Peers(self._core, self._membership, listener, self._on_peer)
+        self._keepers = Keepers([self.node_id])
+        self._cache = Cache(self._core, self._keepers)
         self._fence = Fence(self._core, self._membership)
         self._holders = Holders(self._core, self._maps, listener, self._peers.is_peer)
-        self._channels = Channels(self._core, listener)
+        self._channels = Channels(self._core, self._cache, listener)
+        self._sender = Sender(self._core, self._fence, self._holders, self._channels, self._cache)
         self._members = Members(self._core, self._maps, listener)
         self._counts = Counts(self._core, self._maps, listener)
         self._confirmations = Confirmations(self._core, self._maps, self._fence)
+        self._leaving = False
         self._up = trio.Event()
-        self._may_send = trio.Event()  # set once the server that carries us knows what everybody is interested in
         self.bus_ups = 0
         """How often the bus came up; the first time counts."""
 
@@ -142,28 +151,7 @@ class Member(ChannelCalls):
 
         `done(True)` when the bus has all of them; `done(False)` if it is away.
         """
-        if not self.connected:
-            done(False)
-        elif self._may_send.is_set():
-            self._send_events(events, done)
-        else:
-            waiting, ups = tuple(events), self.bus_ups
-            self._fence.wait(lambda: self._send_events(waiting, done) if self.bus_ups == ups else done(False))
-
-    def _send_events(self, events: Iterable[UserEvent | ChannelEvent], done: Callable[[bool], None]) -> None:
-        try:
-            for event in events:
-                match event:
-                    case UserEvent():
-                        self._holders.send_event(event)
-                    case ChannelEvent():
-                        self._channels.send(event)
-                    case _:
-                        assert_never(event)
-        except BusAwayError:
-            done(False)
-        else:
-            self._core.bus.when_flushed(done)
+        self._sender.send(events, done)
 
     def connections_elsewhere(self, app: str) -> int:
         """The app's connections on all other nodes, as they said within the last second or so."""
@@ -179,7 +167,7 @@ class Member(ChannelCalls):
 
     async def _ask(self, question: Question | Terminate) -> int:
         with trio.move_on_after(self._core.settings.answer_timeout):
-            await self._may_send.wait()
+            await self._sender.wait()
         return await self._holders.ask(question)
 
     # -- running --------------------------------------------------------------------------------------------------
@@ -195,7 +183,14 @@ class Member(ChannelCalls):
         bus.subscribe(subjects.nodes, receive)
         self._core.listen()
         async with trio.open_nursery() as nursery:
-            for task in (self._fence.run, self._maps.answer_asks, self._tick, self._beat, self._peers.probe):
+            for task in (
+                self._fence.run,
+                self._maps.answer_asks,
+                self._cache.hand_over_always,
+                self._tick,
+                self._beat,
+                self._peers.probe,
+            ):
                 nursery.start_soon(task)
             nursery.start_soon(bus.run, self)
             await self._up.wait()
@@ -208,7 +203,14 @@ class Member(ChannelCalls):
             task_status.started()
 
     async def say_goodbye(self) -> None:
-        """Tell the peers that this node leaves: they need not find it dead. Returns when the bus has it, or is away."""
+        """Tell the peers that this node leaves: they need not find it dead. Returns when the bus has it, or is away.
+
+        What is kept here is brought to others before, for `answer_timeout` / 4 at the most.
+        """
+        self._leaving = True
+        self._choose_keepers()
+        with trio.move_on_after(self._core.settings.answer_timeout / 4), contextlib.suppress(BusAwayError):
+            await self._cache.hand_over()
         await self._peers.say_goodbye()
 
     async def _tick(self) -> None:
@@ -220,6 +222,7 @@ class Member(ChannelCalls):
             self._channels.tick(now)
             self._members.tick(now)
             self._counts.tick()
+            self._cache.tick(now)
             self._maps.tick(now)
             self._confirmations.tick(now)
 
@@ -233,12 +236,12 @@ class Member(ChannelCalls):
     def bus_up(self) -> None:
         """See `cluster.bus.Watcher`: what peers said meanwhile was not heard, so ask them all."""
         self.bus_ups += 1
-        self._may_send = trio.Event()
-        self._fence.wait(self._may_send.set)  # answers cross to our new server behind the interests of those who answer
+        self._sender.bus_up()
         self._peers.bus_up()
         for peer in self._membership.peers:
             self._maps.peer_up(peer)
         self._fence.wait(self._holders.reintroduce)
+        self._cache.nodes_changed()
         self._up.set()
 
     def bus_down(self) -> None:
@@ -253,14 +256,16 @@ class Member(ChannelCalls):
             case Heartbeat():
                 if self._peers.receive(message):
                     self._maps.receive_numbers(message.node, message.numbers)
+                    if message.hello:  # its bus was away, though perhaps not for a whole heartbeat
+                        self._cache.nodes_changed(missed=message.node)
             case Ping():
                 self._core.try_send(reply, Pong(self.node_id))
-            case Ask():
-                self._maps.receive_ask(message)
-            case Snapshot():
-                self._maps.receive_snapshot(message)
+            case Ask() | Snapshot():
+                self._maps.receive(message)
             case Question() | Terminate():
                 self._holders.receive_question(message, reply)
+            case Keep() | Recall():
+                self._cache.receive(message, reply)
             case Holding():
                 self._holders.receive_holding(message)
             case _:
@@ -270,9 +275,17 @@ class Member(ChannelCalls):
         match event:
             case Met(node, again):
                 self._maps.peer_up(node)
+                self._cache.nodes_changed(missed=node)
                 if again:
                     self._fence.wait(self._holders.reintroduce)
             case Lost(node, silent):
                 self._maps.peer_down(node, silent)
                 self._holders.peer_down(node)
+        self._choose_keepers()
         self._listener.peers_changed()
+
+    def _choose_keepers(self) -> None:
+        """Among all nodes that live and stay."""
+        me = () if self._leaving else (self.node_id,)
+        self._keepers.replace([*self._membership.peers, *me])
+        self._cache.nodes_changed()

@@ -34,6 +34,8 @@ PURE = (
     "cluster/envelope.py",
     "cluster/indexes.py",
     "cluster/interest.py",
+    "cluster/keepers.py",
+    "cluster/kept.py",
     "cluster/membership.py",
     "cluster/subjects.py",
     "cluster/tokens.py",

@@ -16,10 +16,12 @@ from cluster.envelope import (
     EnvelopeError,
     Heartbeat,
     Holding,
+    Keep,
     Message,
     Ping,
     Pong,
     Question,
+    Recall,
     Snapshot,
     Terminate,
     UserEvent,
@@ -81,6 +83,8 @@ _messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Question, app=_text, user=_text),
     st.builds(Answer, node=_text, connections=_number, holders=_names),
     st.builds(Holding, node=_text, app=_text, user=_text, held=st.booleans(), echo=st.booleans()),
+    st.builds(Keep, app=_text, channel=_text, frame=st.binary(max_size=40), ttl=_age, stamp=_number, node=_text),
+    st.builds(Recall, app=_text, channel=_text),
 )
 
 

@@ -1,0 +1,209 @@
+"""Cache channels: the last event of each is kept by its two keepers, and by the nodes that hold the channel.
+
+Whoever publishes sends the event to both keepers beside the subscribers. Whoever needs it asks both, and the newer answer
+wins. A node that has asked behind its fence has heard or hears all later events itself, and answers from memory as long as
+it holds the channel and the bus stays up. When other nodes become keepers, those who were send them what they keep.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import trio
+
+from cluster.bus import BusAwayError, flush
+from cluster.core import Core
+from cluster.envelope import ChannelEvent, Keep, Message, Recall
+from cluster.held import Held
+from cluster.keepers import Keepers
+from cluster.kept import Kept, KeptEvents, Key
+
+Done = Callable[[bytes | None, float], None]
+_SLICE = 100  # events handed over between two flushes: the bus takes them as fast as it can, and others may run
+
+
+@dataclass(slots=True, eq=False)
+class HeldChannel(Held):
+    """An interest in a channel. `knows`: every event since some answer of its keepers was heard here."""
+
+    knows: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Asking:
+    """A question to keepers. `held`: the interest that was known everywhere when they were asked, if there was one."""
+
+    key: Key
+    held: HeldChannel | None
+    deadline: float
+    dones: list[Done] = field(default_factory=list)
+    replies: dict[str, None] = field(default_factory=dict)  # subjects on which answers are still to come
+    was_answered: bool = False
+
+
+class Cache:
+    """What this node keeps, and its conversation with the keepers."""
+
+    def __init__(self, core: Core, keepers: Keepers) -> None:
+        self._core = core
+        self._keepers = keepers
+        self._events = KeptEvents(core.settings.cache_bytes)
+        self._stamp = 0
+        self._asking: dict[_Asking, None] = {}  # in the order of their age
+        self._asking_for: dict[HeldChannel, _Asking] = {}
+        self._placed: frozenset[str] = frozenset()  # the nodes by which what is kept here was placed last
+        self._missed: set[str] = set()  # those of them that may not have heard of it
+        self._has_moved = trio.Event()
+
+    def keepers(self, app: str, channel: str) -> tuple[str, ...]:
+        """The channel's keepers, the first one first."""
+        return self._keepers.of(app, self._core.subjects.index(channel))
+
+    # -- keeping --------------------------------------------------------------------------------------------------
+
+    def stamp(self, event: ChannelEvent) -> ChannelEvent:
+        """The event as it is sent: later than everything that was heard until now."""
+        self._stamp = max(self._stamp + 1, time.time_ns() // 1000)
+        return replace(event, stamp=self._stamp, node=self._core.me)
+
+    def send(self, event: ChannelEvent) -> None:
+        """Send a stamped event to its keepers; the caller flushes, and remembers it then. Raises `BusAwayError`."""
+        keep = Keep(event.app, event.channel, event.frame, event.ttl, event.stamp, event.node)
+        for keeper in self.keepers(event.app, event.channel):
+            if keeper != self._core.me:
+                self._core.send(self._core.subjects.node(keeper), keep)
+
+    def remember(self, event: ChannelEvent | Keep) -> None:
+        """An event was sent, heard, or is to be kept."""
+        self._stamp = max(self._stamp, event.stamp)
+        now = trio.current_time()
+        kept = Kept((event.stamp, event.node), event.frame, now + event.ttl)
+        self._events.put((event.app, event.channel), kept, now)
+
+    # -- recalling ------------------------------------------------------------------------------------------------
+
+    def recall(self, app: str, channel: str, held: HeldChannel | None, done: Done) -> None:
+        """See `ChannelCalls.recall`. `held`: this node's interest in the channel, if there is one."""
+        others = [keeper for keeper in self.keepers(app, channel) if keeper != self._core.me]
+        if not others or not self._core.bus.connected or (held and held.fenced and held.knows):
+            self._answer((app, channel), done)
+            return
+        if held is not None and held in self._asking_for:
+            self._asking_for[held].dones.append(done)
+            return
+        deadline = trio.current_time() + self._core.settings.answer_timeout
+        asking = _Asking((app, channel), held if held and held.fenced else None, deadline, [done])
+        self._asking[asking] = None
+        if asking.held is not None:
+            self._asking_for[asking.held] = asking
+        self._ask(asking, others)
+
+    def _ask(self, asking: _Asking, keepers: list[str]) -> None:
+        """Ask all keepers; whoever is not there any more knows nothing."""
+        for _ in keepers:
+            asking.replies[self._core.expect(lambda message, reply: self._on_answer(asking, message, reply))] = None
+        for keeper, reply in zip(keepers, list(asking.replies), strict=True):
+            try:
+                self._core.send(self._core.subjects.node(keeper), Recall(*asking.key), reply)
+            except BusAwayError:
+                self._settle(asking)
+                return
+
+    def _on_answer(self, asking: _Asking, message: Message | None, reply: str) -> None:
+        self._core.forget(reply)
+        asking.replies.pop(reply, None)
+        if isinstance(message, Keep):
+            asking.was_answered = True
+            self.remember(message)
+        if not asking.replies:
+            self._settle(asking)
+        elif asking.was_answered:
+            asking.deadline = min(asking.deadline, trio.current_time() + self._core.settings.answer_timeout / 4)
+
+    def _settle(self, asking: _Asking) -> None:
+        self._asking.pop(asking, None)
+        for reply in asking.replies:
+            self._core.forget(reply)
+        if asking.held is not None:
+            self._asking_for.pop(asking.held, None)
+            asking.held.knows = asking.held.fenced and asking.was_answered
+        dones, asking.dones = asking.dones, []
+        for done in dones:
+            self._answer(asking.key, done)
+
+    def _answer(self, key: Key, done: Done) -> None:
+        now = trio.current_time()
+        kept = self._events.get(key, now)
+        done(*((kept.frame, kept.until - now) if kept else (None, 0.0)))
+
+    def receive(self, message: Keep | Recall, reply: str) -> None:
+        """Somebody brings what is to be kept here, or asks for what is."""
+        if isinstance(message, Keep):
+            self.remember(message)
+        elif reply:
+            nothing = Keep(message.app, message.channel, b"", 0.0)
+            self._core.try_send(reply, self._keep((message.app, message.channel)) or nothing)
+
+    def _keep(self, key: Key) -> Keep | None:
+        now = trio.current_time()
+        kept = self._events.get(key, now)
+        return Keep(*key, kept.frame, kept.until - now, *kept.stamp) if kept else None
+
+    def bus_down(self) -> None:
+        """The bus is away: nobody will answer."""
+        for asking in list(self._asking):
+            asking.was_answered = False
+            self._settle(asking)
+
+    def tick(self, now: float) -> None:
+        """End what waits for too long; forget what has expired."""
+        for asking in list(self._asking):
+            if asking.deadline <= now:
+                self._settle(asking)
+        self._events.expire(now)
+
+    # -- handing over ---------------------------------------------------------------------------------------------
+
+    def nodes_changed(self, missed: str | None = None) -> None:
+        """The nodes among which keepers are chosen have changed; `missed`: one that may not have heard everything."""
+        if missed is not None:
+            self._missed.add(missed)
+        self._has_moved.set()
+
+    async def hand_over_always(self) -> None:
+        """Whenever keepers change, bring what is kept to the new ones; until cancelled."""
+        while True:
+            await self._has_moved.wait()
+            self._has_moved = trio.Event()
+            with contextlib.suppress(BusAwayError):  # once it is back, this is done again
+                await self.hand_over()
+
+    async def hand_over(self) -> None:
+        """Bring what is kept to those who are keepers now and were not. Raises `BusAwayError`."""
+        missed, self._missed = self._missed, set()
+        before, now = Keepers(self._placed - missed), Keepers(self._keepers.nodes)
+        try:
+            for number, key in enumerate(list(self._events.keys), start=1):
+                for keeper in self._receivers(key, before, now):
+                    self._send_kept(key, keeper)
+                if number % _SLICE == 0:
+                    await flush(self._core.bus)
+                    await trio.lowlevel.checkpoint()
+        except BusAwayError:
+            self._missed |= missed
+            raise
+        self._placed = now.nodes
+
+    def _send_kept(self, key: Key, keeper: str) -> None:
+        if (keep := self._keep(key)) is not None:
+            self._core.send(self._core.subjects.node(keeper), keep)
+
+    def _receivers(self, key: Key, before: Keepers, now: Keepers) -> list[str]:
+        """Who needs the event from here: old keepers send it; where none is left, whoever has it."""
+        at = (key[0], self._core.subjects.index(key[1]))
+        old, new = before.of(*at), now.of(*at)
+        survivors = [node for node in old if node == self._core.me or node in now.nodes]
+        if survivors and self._core.me not in survivors:
+            return []
+        return [keeper for keeper in new if keeper not in old and keeper != self._core.me]
