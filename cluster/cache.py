@@ -3,31 +3,26 @@
 Whoever publishes sends the event to both keepers beside the subscribers. Whoever needs it asks both, and the newer answer
 wins. A node that has asked behind its fence has heard or hears all later events itself, and answers from memory as long as
 it holds the channel and the bus stays up. When other nodes become keepers, those who were send them what they keep.
+Nobody else remembers anything: what is not renewed would be taken for the last event one day.
 """
 
 import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import trio
 
 from cluster.bus import BusAwayError, flush
+from cluster.channels import Channels, HeldChannel
 from cluster.core import Core
 from cluster.envelope import ChannelEvent, Keep, Message, Recall
-from cluster.held import Held
 from cluster.keepers import Keepers
 from cluster.kept import Kept, KeptEvents, Key
 
 Done = Callable[[bytes | None, float], None]
 _SLICE = 100  # events handed over between two flushes: the bus takes them as fast as it can, and others may run
-
-
-@dataclass(slots=True, eq=False)
-class HeldChannel(Held):
-    """An interest in a channel. `knows`: every event since some answer of its keepers was heard here."""
-
-    knows: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -40,14 +35,16 @@ class _Asking:
     dones: list[Done] = field(default_factory=list)
     replies: dict[str, None] = field(default_factory=dict)  # subjects on which answers are still to come
     was_answered: bool = False
+    newest: Kept | None = None
 
 
 class Cache:
     """What this node keeps, and its conversation with the keepers."""
 
-    def __init__(self, core: Core, keepers: Keepers) -> None:
+    def __init__(self, core: Core, keepers: Keepers, channels: Channels) -> None:
         self._core = core
         self._keepers = keepers
+        self._channels = channels
         self._events = KeptEvents(core.settings.cache_bytes)
         self._stamp = 0
         self._asking: dict[_Asking, None] = {}  # in the order of their age
@@ -58,7 +55,7 @@ class Cache:
 
     def keepers(self, app: str, channel: str) -> tuple[str, ...]:
         """The channel's keepers, the first one first."""
-        return self._keepers.of(app, self._core.subjects.index(channel))
+        return self._keepers_of((app, channel), self._keepers)
 
     # -- keeping --------------------------------------------------------------------------------------------------
 
@@ -74,20 +71,37 @@ class Cache:
             if keeper != self._core.me:
                 self._core.send(self._core.subjects.node(keeper), keep)
 
-    def remember(self, event: ChannelEvent | Keep) -> None:
-        """An event was sent, heard, or is to be kept."""
+    def remember(self, event: ChannelEvent) -> None:
+        """A stamped event was sent, or heard: it is kept here if this is a place for it."""
         self._stamp = max(self._stamp, event.stamp)
+        if self._is_place_of((event.app, event.channel), self._keepers):
+            self._put(event)
+
+    def _put(self, event: ChannelEvent | Keep) -> None:
         now = trio.current_time()
-        kept = Kept((event.stamp, event.node), event.frame, now + event.ttl)
-        self._events.put((event.app, event.channel), kept, now)
+        self._stamp = max(self._stamp, event.stamp)
+        self._events.put((event.app, event.channel), _kept(event, now), now)
+
+    def _is_place_of(self, key: Key, keepers: Keepers) -> bool:
+        """Whether this node is one of the channel's keepers, or holds it."""
+        return self._core.me in self._keepers_of(key, keepers) or self._channels.get(key) is not None
+
+    def _keepers_of(self, key: Key, keepers: Keepers) -> tuple[str, ...]:
+        return keepers.of(key[0], self._core.subjects.index(key[1]))
+
+    def let_go(self, key: Key) -> None:
+        """This node does not hold a channel any more."""
+        if not self._is_place_of(key, self._keepers):
+            self._events.forget(key)
 
     # -- recalling ------------------------------------------------------------------------------------------------
 
-    def recall(self, app: str, channel: str, held: HeldChannel | None, done: Done) -> None:
-        """See `ChannelCalls.recall`. `held`: this node's interest in the channel, if there is one."""
+    def recall(self, app: str, channel: str, done: Done) -> None:
+        """See `ChannelCalls.recall`."""
+        held = self._channels.get((app, channel))
         others = [keeper for keeper in self.keepers(app, channel) if keeper != self._core.me]
         if not others or not self._core.bus.connected or (held and held.fenced and held.knows):
-            self._answer((app, channel), done)
+            self._answer((app, channel), None, done)
             return
         if held is not None and held in self._asking_for:
             self._asking_for[held].dones.append(done)
@@ -115,11 +129,18 @@ class Cache:
         asking.replies.pop(reply, None)
         if isinstance(message, Keep):
             asking.was_answered = True
-            self.remember(message)
+            self._take(asking, message)
         if not asking.replies:
             self._settle(asking)
         elif asking.was_answered:
             asking.deadline = min(asking.deadline, trio.current_time() + self._core.settings.answer_timeout / 4)
+
+    def _take(self, asking: _Asking, keep: Keep) -> None:
+        kept = _kept(keep, trio.current_time())
+        if asking.newest is None or kept.stamp > asking.newest.stamp:
+            asking.newest = kept
+        if self._is_place_of(asking.key, self._keepers):
+            self._put(keep)
 
     def _settle(self, asking: _Asking) -> None:
         self._asking.pop(asking, None)
@@ -130,17 +151,20 @@ class Cache:
             asking.held.knows = asking.held.fenced and asking.was_answered
         dones, asking.dones = asking.dones, []
         for done in dones:
-            self._answer(asking.key, done)
+            self._answer(asking.key, asking.newest, done)
 
-    def _answer(self, key: Key, done: Done) -> None:
+    def _answer(self, key: Key, told: Kept | None, done: Done) -> None:
+        """The newer of what was told and what is kept here."""
         now = trio.current_time()
         kept = self._events.get(key, now)
+        if told is not None and told.until > now and (kept is None or told.stamp > kept.stamp):
+            kept = told
         done(*((kept.frame, kept.until - now) if kept else (None, 0.0)))
 
     def receive(self, message: Keep | Recall, reply: str) -> None:
         """Somebody brings what is to be kept here, or asks for what is."""
         if isinstance(message, Keep):
-            self.remember(message)
+            self._put(message)
         elif reply:
             nothing = Keep(message.app, message.channel, b"", 0.0)
             self._core.try_send(reply, self._keep((message.app, message.channel)) or nothing)
@@ -185,8 +209,7 @@ class Cache:
         before, now = Keepers(self._placed - missed), Keepers(self._keepers.nodes)
         try:
             for number, key in enumerate(list(self._events.keys), start=1):
-                for keeper in self._receivers(key, before, now):
-                    self._send_kept(key, keeper)
+                self._move(key, before, now)
                 if number % _SLICE == 0:
                     await flush(self._core.bus)
                     await trio.lowlevel.checkpoint()
@@ -195,15 +218,21 @@ class Cache:
             raise
         self._placed = now.nodes
 
-    def _send_kept(self, key: Key, keeper: str) -> None:
-        if (keep := self._keep(key)) is not None:
-            self._core.send(self._core.subjects.node(keeper), keep)
+    def _move(self, key: Key, before: Keepers, now: Keepers) -> None:
+        keep = self._keep(key)
+        for keeper in self._receivers(key, before, now) if keep else ():
+            self._core.send(self._core.subjects.node(keeper), cast("Keep", keep))
+        if not self._is_place_of(key, now):
+            self._events.forget(key)
 
     def _receivers(self, key: Key, before: Keepers, now: Keepers) -> list[str]:
         """Who needs the event from here: old keepers send it; where none is left, whoever has it."""
-        at = (key[0], self._core.subjects.index(key[1]))
-        old, new = before.of(*at), now.of(*at)
+        old, new = self._keepers_of(key, before), self._keepers_of(key, now)
         survivors = [node for node in old if node == self._core.me or node in now.nodes]
         if survivors and self._core.me not in survivors:
             return []
         return [keeper for keeper in new if keeper not in old and keeper != self._core.me]
+
+
+def _kept(event: ChannelEvent | Keep, now: float) -> Kept:
+    return Kept((event.stamp, event.node), event.frame, now + event.ttl)

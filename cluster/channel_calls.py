@@ -111,7 +111,7 @@ class ChannelCalls:
         At once where this node knows, else when the keepers have answered, after `answer_timeout` at the latest. Whoever
         counts as a subscriber from within `done` on misses nothing that came after that frame, and gets nothing twice.
         """
-        self._channels.recall(app, channel, done)
+        self._cache.recall(app, channel, done)
 
     def keepers(self, app: str, channel: str) -> tuple[str, ...]:
         """The nodes that look after the channel, at most two, the first one first; `node_id` may be one."""

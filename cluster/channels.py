@@ -3,30 +3,30 @@
 `channel.<app>.<channel>` is heard by the nodes that have subscribers of the channel, and by nobody else.
 """
 
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import trio
 
-from cluster.cache import Cache, Done, HeldChannel
 from cluster.core import Core
 from cluster.envelope import ChannelEvent, Message
-from cluster.held import HeldInterests
+from cluster.held import Held, HeldInterests, Key
 
 
-class Listener(Protocol):
-    """The node's side: what arrives for subscribers who are connected here. It does not wait."""
+@dataclass(slots=True, eq=False)
+class HeldChannel(Held):
+    """An interest in a channel. `knows`: what was published before is known here, and everything since was heard."""
 
-    def receive_channel_event(self, event: ChannelEvent) -> bool:
-        """Deliver to the channel's subscribers here; False if there are none."""
+    knows: bool = False
 
 
 class Channels:
     """The channels held by this node. `hold` and `release` come in pairs, one per subscription."""
 
-    def __init__(self, core: Core, cache: Cache, listener: Listener) -> None:
+    def __init__(self, core: Core, receive: Callable[[ChannelEvent], bool]) -> None:
+        """`receive` delivers an event to subscribers here, and says whether there are any; it does not wait."""
         self._core = core
-        self._cache = cache
-        self._listener = listener
+        self._receive = receive
         self._held = HeldInterests(core, HeldChannel, core.subjects.channel, core.receiver(self._on_message))
 
     def __len__(self) -> int:
@@ -45,36 +45,28 @@ class Channels:
         """The interest in a channel, which is held."""
         return self._held[app, channel]
 
-    def recall(self, app: str, channel: str, done: Done) -> None:
-        """See `ChannelCalls.recall`."""
-        self._cache.recall(app, channel, self._held.get((app, channel)), done)
+    def get(self, key: Key) -> HeldChannel | None:
+        """The interest in a channel, if it is held."""
+        return self._held.get(key)
 
     def bus_down(self) -> None:
-        """See `HeldInterests.bus_down`; nor does anybody know what is published meanwhile."""
+        """See `HeldInterests.bus_down`; nor is what is published meanwhile heard."""
         self._held.bus_down()
         for held in self._held.values():
             held.knows = False
-        self._cache.bus_down()
 
-    def tick(self, now: float) -> None:
-        """Let go of channels whose linger has ended."""
-        self._held.poll(now)
+    def tick(self, now: float) -> list[Key]:
+        """Let go of channels whose linger has ended, and return them."""
+        return [key for key, _ in self._held.poll(now)]
 
     def send(self, event: ChannelEvent) -> None:
-        """Send an event to the other nodes with subscribers, and to keepers. Raises `BusAwayError`; the caller flushes."""
+        """Send an event to the other nodes with subscribers; the caller flushes. Raises `BusAwayError`."""
         self._core.send(self._core.subjects.channel(event.app, event.channel), event)
-        if event.ttl:
-            self._cache.send(event)
 
     def try_send(self, event: ChannelEvent) -> None:
-        """Send an event that may be lost while the bus is away, and is never kept."""
+        """Send an event that may be lost while the bus is away."""
         self._core.try_send(self._core.subjects.channel(event.app, event.channel), event)
 
     def _on_message(self, message: Message, _reply: str) -> None:
-        if not isinstance(message, ChannelEvent):
-            self._core.stats.unclaimed(message.KIND)
-            return
-        if message.ttl:
-            self._cache.remember(message)
-        if not self._listener.receive_channel_event(message):
+        if not isinstance(message, ChannelEvent) or not self._receive(message):
             self._core.stats.unclaimed(message.KIND)

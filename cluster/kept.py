@@ -44,11 +44,11 @@ class KeptEvents:
         before = self._events.get(key)
         if event.until <= now or (before is not None and before.stamp >= event.stamp):
             return
-        self._forget(key)
+        self.forget(key)
         self._events[key] = event
         self._bytes += len(event.frame) + _OVERHEAD
         while self._bytes > self._max_bytes:
-            self._forget(next(iter(self._events)))
+            self.forget(next(iter(self._events)))
 
     def get(self, key: Key, now: float) -> Kept | None:
         """The event of a channel."""
@@ -58,8 +58,9 @@ class KeptEvents:
     def expire(self, now: float) -> None:
         """Forget what has expired, as far as it came first: what lives longer than others hides those behind it."""
         while self._events and next(iter(self._events.values())).until <= now:
-            self._forget(next(iter(self._events)))
+            self.forget(next(iter(self._events)))
 
-    def _forget(self, key: Key) -> None:
+    def forget(self, key: Key) -> None:
+        """Forget the event of a channel, if it has one."""
         if (event := self._events.pop(key, None)) is not None:
             self._bytes -= len(event.frame) + _OVERHEAD

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import trio
 
-from cluster import channels, counts, holders, members, peers
+from cluster import counts, holders, members, peers
 from cluster.bus import Bus, BusAwayError
 from cluster.cache import Cache
 from cluster.channel_calls import ChannelCalls
@@ -44,8 +44,11 @@ from cluster.peers import Peers
 from cluster.sender import Sender
 
 
-class Listener(holders.Listener, channels.Listener, members.Listener, counts.Listener, peers.Listener, Protocol):
+class Listener(holders.Listener, members.Listener, counts.Listener, peers.Listener, Protocol):
     """The node's side. Nothing in it waits."""
+
+    def receive_channel_event(self, event: ChannelEvent) -> bool:
+        """Deliver to the channel's subscribers here; False if there are none."""
 
     def peers_changed(self) -> None:
         """A peer was met or lost: keepers may be others now."""
@@ -66,10 +69,10 @@ class Member(ChannelCalls):
         self._maps = Maps(self._core)
         self._peers = Peers(self._core, self._membership, listener, self._on_peer)
         self._keepers = Keepers([self.node_id])
-        self._cache = Cache(self._core, self._keepers)
         self._fence = Fence(self._core, self._membership)
         self._holders = Holders(self._core, self._maps, listener, self._peers.is_peer)
-        self._channels = Channels(self._core, self._cache, listener)
+        self._channels = Channels(self._core, self._on_channel_event)
+        self._cache = Cache(self._core, self._keepers, self._channels)
         self._sender = Sender(self._core, self._fence, self._holders, self._channels, self._cache)
         self._members = Members(self._core, self._maps, listener)
         self._counts = Counts(self._core, self._maps, listener)
@@ -219,7 +222,8 @@ class Member(ChannelCalls):
             now = trio.current_time()
             self._peers.tick(now)
             self._holders.tick(now)
-            self._channels.tick(now)
+            for key in self._channels.tick(now):
+                self._cache.let_go(key)
             self._members.tick(now)
             self._counts.tick()
             self._cache.tick(now)
@@ -250,6 +254,7 @@ class Member(ChannelCalls):
         self._fence.bus_down()
         self._holders.bus_down()
         self._channels.bus_down()
+        self._cache.bus_down()
 
     def _on_message(self, message: Message, reply: str) -> None:
         match message:
@@ -270,6 +275,11 @@ class Member(ChannelCalls):
                 self._holders.receive_holding(message)
             case _:
                 self._core.stats.unclaimed(message.KIND)
+
+    def _on_channel_event(self, event: ChannelEvent) -> bool:
+        if event.ttl:
+            self._cache.remember(event)
+        return self._listener.receive_channel_event(event)
 
     def _on_peer(self, event: Met | Lost) -> None:
         match event:

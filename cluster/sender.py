@@ -58,6 +58,7 @@ class Sender:
                 elif event.ttl:
                     kept.append(self._cache.stamp(event))
                     self._channels.send(kept[-1])
+                    self._cache.send(kept[-1])
                 else:
                     self._channels.send(event)
         except BusAwayError:
