@@ -15,39 +15,41 @@ _NAME = re.compile(r"[-a-zA-Z0-9_=@,.;]+")
 
 
 class ChannelKind(Enum):
-    """The eight kinds of ordinary channels, and a signed-in user's own channel."""
+    """The eight kinds of ordinary channels, and a signed-in user's own channel: the table of protocol.md 6.1.
 
-    PUBLIC = "public"
-    PRIVATE = "private"
-    PRESENCE = "presence"
-    ENCRYPTED = "encrypted"
-    CACHE = "cache"
-    PRIVATE_CACHE = "private cache"
-    PRESENCE_CACHE = "presence cache"
-    ENCRYPTED_CACHE = "encrypted cache"
-    SERVER_TO_USER = "server to user"
+    `is_guarded`: a subscription has to be signed. `has_members`: it is a presence channel. `is_cache`: the last event is
+    replayed. `is_encrypted`: the server only sees ciphertext on it (protocol.md 10).
+    """
 
-    @property
-    def is_encrypted(self) -> bool:
-        """Whether the server only sees ciphertext on it (protocol.md 10)."""
-        return self in {ChannelKind.ENCRYPTED, ChannelKind.ENCRYPTED_CACHE}
+    #                 prefix                          guarded  members  cache  encrypted
+    PUBLIC = ("", False, False, False, False)
+    PRIVATE = ("private-", True, False, False, False)
+    PRESENCE = ("presence-", True, True, False, False)
+    ENCRYPTED = ("private-encrypted-", True, False, False, True)
+    CACHE = ("cache-", False, False, True, False)
+    PRIVATE_CACHE = ("private-cache-", True, False, True, False)
+    PRESENCE_CACHE = ("presence-cache-", True, True, True, False)
+    ENCRYPTED_CACHE = ("private-encrypted-cache-", True, False, True, True)
+    SERVER_TO_USER = (SERVER_TO_USER_PREFIX, False, False, False, False)
+
+    def __init__(self, prefix: str, guarded: bool, members: bool, cache: bool, encrypted: bool) -> None:
+        self.prefix = prefix
+        self.is_guarded = guarded
+        self.has_members = members
+        self.is_cache = cache
+        self.is_encrypted = encrypted
+        self.takes_client_events = guarded and not encrypted  # protocol.md 7
 
 
-_KINDS = (  # the first prefix that fits decides
-    ("private-encrypted-cache-", ChannelKind.ENCRYPTED_CACHE),
-    ("private-encrypted-", ChannelKind.ENCRYPTED),
-    ("private-cache-", ChannelKind.PRIVATE_CACHE),
-    ("private-", ChannelKind.PRIVATE),
-    ("presence-cache-", ChannelKind.PRESENCE_CACHE),
-    ("presence-", ChannelKind.PRESENCE),
-    ("cache-", ChannelKind.CACHE),
-    (SERVER_TO_USER_PREFIX, ChannelKind.SERVER_TO_USER),
-)
+_PREFIXED = tuple(sorted((kind for kind in ChannelKind if kind.prefix), key=lambda kind: -len(kind.prefix)))
+_PREFIXES = tuple(kind.prefix for kind in _PREFIXED)
 
 
 def kind_of(channel: str) -> ChannelKind:
     """The kind of a channel, by its name alone; whether that is valid is `is_valid_channel`'s question."""
-    return next((kind for prefix, kind in _KINDS if channel.startswith(prefix)), ChannelKind.PUBLIC)
+    if not channel.startswith(_PREFIXES):
+        return ChannelKind.PUBLIC
+    return next(kind for kind in _PREFIXED if channel.startswith(kind.prefix))
 
 
 def is_valid_channel(name: str, limit: int = 200) -> bool:

@@ -2,6 +2,7 @@
 
     Exception
     ├── ProtocolError     a client's message was refused: `pusher:error`, the connection stays open
+    │   ├── LimitError    what it asks for is over a limit
     │   └── FatalError    the connection cannot go on: `pusher:error`, then a close with the same code
     └── ApiError          a backend's request was refused: status and `{"error": message}`
 
@@ -51,6 +52,13 @@ class ProtocolError(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+class LimitError(ProtocolError):
+    """A message that asks for more than there may be: refused without a code (protocol.md 6.5)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(None, message)
 
 
 class FatalError(ProtocolError):

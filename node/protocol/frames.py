@@ -1,12 +1,12 @@
 """Server to client: complete WebSocket frames, encoded once and offered to many.
 
 A server's frames are unmasked (RFC 6455 5.1), so the same bytes serve every receiver. `data` is a JSON
-*string* in every message but four: `pusher:error`, `pusher:ping`, `pusher:pong` and `pusher:signin_success`
-carry objects (protocol.md 1.5, 6.9); real clients break on anything else. Texts must be encodable as UTF-8,
-which everything that this package decoded is.
+*string* in every message but five: `pusher:error`, `pusher:ping`, `pusher:pong`, `pusher:signin_success` and
+`pusher:subscription_error` carry objects (protocol.md 1.5, 6.9); real clients break on anything else. Texts
+must be encodable as UTF-8, which everything that this package decoded is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -81,6 +81,43 @@ def encode_subscription_succeeded(channel: str) -> bytes:
     return encode_event("pusher_internal:subscription_succeeded", channel, "{}")
 
 
+def encode_presence_succeeded(channel: str, members: Mapping[str, str]) -> bytes:
+    """The answer to a subscribe to a presence channel (protocol.md 6.3).
+
+    `members`: user id to `user_info` as JSON text, the new one included.
+    """
+    presence = {"ids": list(members), "hash": _raw_values(members), "count": len(members)}
+    return encode_event("pusher_internal:subscription_succeeded", channel, _json_text({"presence": presence}))
+
+
+def encode_subscription_error(channel: str, kind: str, message: str, status: int) -> bytes:
+    """A refused subscription, for the channel's own handlers; `pusher:error` follows (protocol.md 6.4)."""
+    readable = message.encode(errors="replace").decode()
+    data = {"type": kind, "error": readable, "status": status}
+    return encode_text(_encode_json({"event": "pusher:subscription_error", "channel": channel, "data": data}))
+
+
+def encode_member_added(channel: str, user_id: str, info: str) -> bytes:
+    """A user came to a presence channel (protocol.md 6.5). `info`: `user_info` as JSON text."""
+    data = _json_text({"user_id": user_id, "user_info": msgspec.Raw(info.encode())})
+    return encode_event("pusher_internal:member_added", channel, data)
+
+
+def encode_member_removed(channel: str, user_id: str) -> bytes:
+    """A user's last connection left a presence channel (protocol.md 6.5)."""
+    return encode_event("pusher_internal:member_removed", channel, _json_text({"user_id": user_id}))
+
+
+def encode_cache_miss(channel: str) -> bytes:
+    """There is no last event of a cache channel (protocol.md 6.6)."""
+    return encode_event("pusher:cache_miss", channel, "{}")
+
+
+def encode_subscription_count(channel: str, count: int) -> bytes:
+    """How many subscriptions a channel has in the cluster (protocol.md 6.7)."""
+    return encode_event("pusher_internal:subscription_count", channel, _json_text({"subscription_count": count}))
+
+
 def encode_event(event: str, channel: str, data: str, user_id: str | None = None) -> bytes:
     """An event of a channel with exactly the publisher's `data` (protocol.md 3.2, 6.9).
 
@@ -91,3 +128,12 @@ def encode_event(event: str, channel: str, data: str, user_id: str | None = None
 
 def _encode_message(event: str, data: object) -> bytes:
     return encode_text(_encode_json({"event": event, "data": data}))
+
+
+def _json_text(value: object) -> str:
+    return _encode_json(value).decode()
+
+
+def _raw_values(texts: Mapping[str, str]) -> dict[str, msgspec.Raw]:
+    """JSON texts as values that are not encoded again."""
+    return {key: msgspec.Raw(text.encode()) for key, text in texts.items()}

@@ -19,11 +19,13 @@ _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class UserData:
-    """A signed-in user. `watchlist`: every valid id once, in order; cutting it is the caller's part."""
+    """A signed-in user. `watchlist`: every valid id once, in order; cutting it is the caller's part.
+
+    `user_info` is read from `raw` by whoever needs it (`node.protocol.members`), as few connections do.
+    """
 
     id: str
     raw: str
-    user_info: object | None
     watchlist: tuple[str, ...]
 
 
@@ -52,7 +54,7 @@ def parse_user_data(raw: str) -> UserData:
         raise _refusal("user_data must be a JSON object, encoded as a string") from None
     if not (isinstance(fields.id, str) and is_user_id(fields.id)):
         raise _refusal('user_data must contain an "id": a string of 1 to 200 characters without control characters')
-    return UserData(fields.id, raw, fields.user_info, _read_watchlist(fields.watchlist))
+    return UserData(fields.id, raw, _read_watchlist(fields.watchlist))
 
 
 def _read_watchlist(value: object) -> tuple[str, ...]:

@@ -37,6 +37,25 @@ def test_channel_has_the_kind_of_its_prefix(channel: str, kind: ChannelKind) -> 
     assert kind_of(channel) is kind
 
 
+def test_kinds_say_what_the_table_of_the_protocol_says() -> None:
+    """Guarded, with members, cached, encrypted, open for client events (6.1, 7)."""
+    said = {
+        kind.name: [kind.is_guarded, kind.has_members, kind.is_cache, kind.is_encrypted, kind.takes_client_events]
+        for kind in ChannelKind
+    }
+    assert said == {
+        "PUBLIC": [False, False, False, False, False],
+        "PRIVATE": [True, False, False, False, True],
+        "PRESENCE": [True, True, False, False, True],
+        "ENCRYPTED": [True, False, False, True, False],
+        "CACHE": [False, False, True, False, False],
+        "PRIVATE_CACHE": [True, False, True, False, True],
+        "PRESENCE_CACHE": [True, True, True, False, True],
+        "ENCRYPTED_CACHE": [True, False, True, True, False],
+        "SERVER_TO_USER": [False, False, False, False, False],
+    }
+
+
 def test_only_encrypted_kinds_are_encrypted() -> None:
     """What a trigger of several channels must not hold."""
     encrypted = {kind for kind in ChannelKind if kind.is_encrypted}

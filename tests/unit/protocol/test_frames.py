@@ -109,3 +109,47 @@ def test_event_carries_the_publishers_data_untouched_and_no_user_id() -> None:
 def test_event_names_the_user_when_one_is_given() -> None:
     """A client event on a presence channel (7)."""
     assert read_message(frames.encode_event("client-x", "presence-x", "", "10"))["user_id"] == "10"
+
+
+def test_presence_succeeded_tells_all_members_in_a_string() -> None:
+    """Ids, hash and count agree, infos are the JSON that was signed, and an empty hash is an object (6.3)."""
+    members = {"10": '{"name":"Ada \\u00fc"}', "ü": "{}", "11": "[1.50]"}
+    message = read_message(frames.encode_presence_succeeded("presence-x", members))
+    assert (message["event"], message["channel"]) == ("pusher_internal:subscription_succeeded", "presence-x")
+    hashed = {"10": {"name": "Ada ü"}, "ü": {}, "11": [1.5]}
+    assert json.loads(message["data"]) == {"presence": {"ids": ["10", "ü", "11"], "hash": hashed, "count": 3}}
+    assert '"hash":{}' in read_message(frames.encode_presence_succeeded("presence-x", {}))["data"]
+
+
+def test_subscription_error_has_its_data_as_an_object() -> None:
+    """The shape that pusher-js gives its own (6.4)."""
+    assert read_message(frames.encode_subscription_error("private-x", "AuthError", "no \ud800", 401)) == {
+        "event": "pusher:subscription_error",
+        "channel": "private-x",
+        "data": {"type": "AuthError", "error": "no ?", "status": 401},
+    }
+
+
+@pytest.mark.parametrize(
+    ("frame", "event", "data"),
+    [
+        (
+            frames.encode_member_added("presence-x", "1", '{"a":1}'),
+            "pusher_internal:member_added",
+            {"user_id": "1", "user_info": {"a": 1}},
+        ),
+        (frames.encode_member_removed("presence-x", "1"), "pusher_internal:member_removed", {"user_id": "1"}),
+        (frames.encode_cache_miss("presence-x"), "pusher:cache_miss", {}),
+        (
+            frames.encode_subscription_count("presence-x", 12),
+            "pusher_internal:subscription_count",
+            {"subscription_count": 12},
+        ),
+    ],
+)
+def test_frames_of_a_channel_have_their_data_as_a_string(frame: bytes, event: str, data: object) -> None:
+    """Java and Swift read nothing else (6.3, 6.5, 6.6, 6.7)."""
+    message = read_message(frame)
+    assert message == {"event": event, "channel": "presence-x", "data": message["data"]}
+    assert isinstance(message["data"], str)
+    assert json.loads(message["data"]) == data
