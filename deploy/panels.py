@@ -92,6 +92,18 @@ ROWS: Final = (
         ),
     ),
     Row(
+        "Channels",
+        (
+            Panel("Channels on nodes", ("usher_channels_here",), _PER_NODE),
+            Panel("Subscriptions on nodes", ("usher_subscriptions",), _PER_NODE),
+            Panel("Subscribes by result", ("usher_subscribes_total",), ("result",)),
+            Panel("Deliveries", ("usher_channel_deliveries_total",)),
+            Panel("Client events", ("usher_client_events_total",)),
+            Panel("Deliveries that wait", ("usher_fanout_backlog",)),
+            Panel("Events not delivered: the node was behind", ("usher_fanout_dropped_total",)),
+        ),
+    ),
+    Row(
         "HTTP API",
         (
             Panel("Requests by route", ("usher_api_requests_total",), ("route",)),

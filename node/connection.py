@@ -1,21 +1,25 @@
 """One established connection: what it is, and what each message leads to. Pure.
 
-The state machine of protocol.md sections 1.3 and 2. Inputs are texts and the time; outputs are actions, which the hub
-performs in their order. Rules for editing: no effect happens here, and whoever adds a field remembers that a node holds
-tens of thousands of these.
+The state machine of protocol.md sections 1.3, 2, 6 and 7. Inputs are texts and the time; outputs are `node.actions`, which
+the hub performs in their order. Rules for editing: no effect happens here, and whoever adds a field remembers that a node
+holds tens of thousands of these.
 
     OPEN ──sign-in verified──▶ SIGNING_IN ──confirmed──▶ SIGNED_IN
       └──────────────┬───────────────┴───────────────────────┘
                    CLOSED (for good: nothing is sent or counted any more)
+
+Subscriptions come and go in every phase but the last, each by itself: neither they nor signing in imply the other.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from node.actions import Action, Authorized, Broadcast, Claim, Close, Join, Leave, Refusal, Refused, Send
 from node.config.apps import App
 from node.protocol import frames
-from node.protocol.channels import is_valid_channel, server_to_user_id
-from node.protocol.errors import CloseCode, ProtocolError
+from node.protocol.channels import server_to_user_id
+from node.protocol.errors import CloseCode, LimitError, ProtocolError, excerpt
 from node.protocol.messages import (
     ClientEvent,
     Message,
@@ -28,42 +32,10 @@ from node.protocol.messages import (
 )
 from node.protocol.signatures import user_string, verify_signature
 from node.protocol.user_data import UserData, parse_user_data
+from node.subscriptions import Subscription, authorize, check_client_event, check_name, next_client_event
 from node.transport.seam import Transport
 
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Offer this frame to the client."""
-
-    frame: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Tell the error, then close with its code."""
-
-    code: int
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The client proved to be this user: confirm it in the cluster, then call `Connection.signed_in`.
-
-    `number` counts the claims of a connection; only the newest one counts. `cut`: the watchlist was over the limit.
-    """
-
-    user: UserData
-    number: int
-    cut: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A sign-in was refused, for the count; the client is told by a `Send`."""
-
-
-Action = Send | Close | Claim | Refused
+_NOTHING: Mapping[str, Subscription] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +61,14 @@ class Connection:
     __slots__ = (
         "app",
         "authorize_by",
+        "busy_until",
         "claims",
         "edges",
         "heard_at",
         "phase",
         "probes",
         "socket_id",
+        "subscriptions",
         "transport",
         "user",
         "watches_from",
@@ -109,6 +83,8 @@ class Connection:
         self.claims = 0
         self.edges: dict[str, bool] | None = None  # changes of watched users that are not told yet: the watchers'
         self.watches_from = 0  # the first edge that its first watchlist frame does not tell of: the watchers', too
+        self.subscriptions: dict[str, Subscription] | None = None  # by channel; those in progress too
+        self.busy_until = 0.0  # see `next_client_event`
         self.heard_at = now
         self.probes = 0
         self.authorize_by = now + app.authorization_timeout if app.require_authorization else None
@@ -117,6 +93,15 @@ class Connection:
     def is_closed(self) -> bool:
         """Whether it is over: nothing more is sent or counted."""
         return self.phase is Phase.CLOSED
+
+    @property
+    def is_authorized(self) -> bool:
+        """Whether it did what `require_authorization` asks for, if the app does (protocol.md 2.7)."""
+        return self.authorize_by is None
+
+    def holds(self, subscription: Subscription) -> bool:
+        """Whether this very subscription is wanted still."""
+        return (self.subscriptions or _NOTHING).get(subscription.channel) is subscription
 
     # -- messages -------------------------------------------------------------------------------------------------
 
@@ -135,17 +120,20 @@ class Connection:
                 return ()
             case SignIn():
                 return self._sign_in(message)
-            case Subscribe(channel):
-                return self._subscribe(channel)
+            case Subscribe():
+                return self._subscribe(message)
             case Unsubscribe(channel):
                 return self._unsubscribe(channel)
-            case ClientEvent(_, channel):
-                raise ProtocolError(
-                    CloseCode.UNAUTHORIZED,
-                    f"Cannot broadcast client event (connection not subscribed to channel {channel[:200]})",
-                )
+            case ClientEvent():
+                return self._send_client_event(message)
             case UnknownEvent(event):
                 raise ProtocolError(None, f"Unsupported event received on socket: '{event[:200]}'")
+
+    def forsake(self) -> None:
+        """Undo what led to `Authorized`, as the quota has no room: the connection is closed next."""
+        self.user = None
+        subscriptions = self.subscriptions or _NOTHING
+        self.subscriptions = {each.channel: each for each in subscriptions.values() if not each.kind.is_guarded}
 
     def _sign_in(self, message: SignIn) -> tuple[Action, ...]:
         """Protocol.md 2.2 to 2.6: any failure leaves the connection as it was, and open."""
@@ -153,10 +141,10 @@ class Connection:
             verify_signature(message.auth, user_string(self.socket_id, message.user_data), self.app.key, self.app.secrets)
             user = parse_user_data(message.user_data)
         except ProtocolError as error:
-            return (Send(frames.encode_error(error.code, error.message)), Refused())
+            return _refuse(error, Refusal.SIGN_IN)
         if self.user is not None and self.user.id != user.id:
-            message_text = "Connection is already signed in as another user"
-            return (Send(frames.encode_error(CloseCode.UNAUTHORIZED, message_text)), Refused())
+            other = ProtocolError(CloseCode.UNAUTHORIZED, "Connection is already signed in as another user")
+            return _refuse(other, Refusal.SIGN_IN)
         limit = self.app.watchlist_limit if self.app.watchlist_events else 0
         cut = self.app.watchlist_events and len(user.watchlist) > limit
         if len(user.watchlist) > limit:
@@ -164,8 +152,14 @@ class Connection:
         self.claims += 1
         if self.phase is Phase.OPEN:
             self.phase, self.user = Phase.SIGNING_IN, user
-            self.authorize_by = None  # the client did its part; what is left ends in SIGNED_IN or in a close
-        return (Claim(user, self.claims, cut),)
+        return (*self._authorize(), Claim(user, self.claims, cut))
+
+    def _authorize(self) -> tuple[Action, ...]:
+        """The client proved something that its app signed: what is left to do is not its part (protocol.md 2.7)."""
+        if self.is_authorized:
+            return ()
+        self.authorize_by = None
+        return (Authorized(),)
 
     def signed_in(self, claim: Claim) -> tuple[Send, ...]:
         """The cluster knows of the user now. Returns what the client is told before its watchlist (protocol.md 2.4)."""
@@ -177,23 +171,72 @@ class Connection:
         message = f"Watchlist limit exceeded. Only the first {limit} user IDs are accepted."
         return (success, Send(frames.encode_error(CloseCode.WATCHLIST_LIMIT, message)))
 
-    def _subscribe(self, channel: str) -> tuple[Action, ...]:
+    # -- channels -------------------------------------------------------------------------------------------------
+
+    def _subscribe(self, message: Subscribe) -> tuple[Action, ...]:
+        """Protocol.md 6.2 to 6.4: any failure leaves the connection as it was, and open."""
+        channel = message.channel
+        if channel.startswith("#"):
+            return self._subscribe_to_user(channel)
+        if channel in (self.subscriptions or _NOTHING):
+            return _refuse(ProtocolError(None, f"Existing subscription to channel {channel}"), Refusal.SUBSCRIPTION)
+        try:
+            check_name(self.app, channel)
+            self._check_room()
+            user = self.user if self.phase is Phase.SIGNED_IN else None
+            subscription = authorize(self.app, self.socket_id, user, message)
+        except ProtocolError as error:
+            return refuse_subscription(channel, error)
+        if self.subscriptions is None:
+            self.subscriptions = {}
+        self.subscriptions[channel] = subscription
+        return (*(self._authorize() if subscription.kind.is_guarded else ()), Join(subscription))
+
+    def _check_room(self) -> None:
+        limit = self.app.subscriptions_per_connection
+        if 0 < limit <= len(self.subscriptions or _NOTHING):
+            raise LimitError(f"The maximum of {limit} subscriptions of one connection was reached")
+
+    def _subscribe_to_user(self, channel: str) -> tuple[Action, ...]:
         """A user's own channel is acknowledged; events come from sign-in on, subscribed or not (protocol.md 3.1)."""
-        if not is_valid_channel(channel):
-            raise ProtocolError(CloseCode.UNAUTHORIZED, f"Invalid channel name: '{channel[:200]}'")
-        user_id = server_to_user_id(channel)
-        if user_id is None:
-            raise ProtocolError(None, f"This node carries no channels yet: cannot subscribe to '{channel}'")
-        if self.phase is not Phase.SIGNED_IN or self.user is None or self.user.id != user_id:
+        check_name(self.app, channel)
+        mine = self.phase is Phase.SIGNED_IN and self.user is not None and self.user.id == server_to_user_id(channel)
+        if not mine:
             raise ProtocolError(CloseCode.UNAUTHORIZED, f"Sign in as this user before subscribing to '{channel}'")
         return (Send(frames.encode_subscription_succeeded(channel)),)
 
     def _unsubscribe(self, channel: str) -> tuple[Action, ...]:
-        """A user's own channel cannot be left, but SDKs say that they do when they clean up (protocol.md 3.1)."""
+        """Protocol.md 6.8; a subscription in progress is given up.
+
+        A user's own channel cannot be left, but SDKs say that they do when they clean up (protocol.md 3.1).
+        """
         if server_to_user_id(channel) is not None:
             return ()
-        message = f"No current subscription to channel {channel[:200]}, or subscription in progress"
-        raise ProtocolError(None, message)
+        subscription = (self.subscriptions or _NOTHING).get(channel)
+        if subscription is None:
+            message = f"No current subscription to channel {channel[:200]}, or subscription in progress"
+            raise ProtocolError(None, message)
+        self.drop(subscription)
+        return (Leave(subscription),)
+
+    def drop(self, subscription: Subscription) -> None:
+        """It is over: left, or refused by the cluster. `holds` it no more."""
+        if self.subscriptions is not None and self.holds(subscription):
+            del self.subscriptions[subscription.channel]
+            self.subscriptions = self.subscriptions or None
+
+    def _send_client_event(self, message: ClientEvent) -> tuple[Action, ...]:
+        """Protocol.md 7: a refused event is told, and changes nothing. The last bytes that came say what time it is."""
+        held = (self.subscriptions or _NOTHING).get(message.channel)
+        try:
+            subscription = check_client_event(self.app, message, held)
+        except ProtocolError as error:
+            return _refuse(error, Refusal.CLIENT_EVENT)
+        try:
+            self.busy_until = next_client_event(self.app, self.busy_until, self.heard_at)
+        except ProtocolError as error:
+            return _refuse(error, Refusal.CLIENT_EVENT_RATE)
+        return (Broadcast(subscription, message.event, message.data),)
 
     # -- time -----------------------------------------------------------------------------------------------------
 
@@ -227,3 +270,14 @@ class Connection:
         waits = (pace.activity_timeout / 2, pace.activity_timeout, pace.activity_timeout + pace.pong_timeout)
         due = self.heard_at + waits[self.probes]
         return due if self.authorize_by is None else min(due, self.authorize_by)
+
+
+def refuse_subscription(channel: str, error: ProtocolError) -> tuple[Action, ...]:
+    """Tell that a channel cannot be subscribed to: the channel's handlers first, then the connection's (protocol.md 6.4)."""
+    kind, status = ("LimitReached", CloseCode.OVER_CAPACITY) if isinstance(error, LimitError) else ("AuthError", 401)
+    frame = frames.encode_subscription_error(excerpt(channel), kind, error.message, status)
+    return (Send(frame), *_refuse(error, Refusal.SUBSCRIPTION))
+
+
+def _refuse(error: ProtocolError, what: Refusal) -> tuple[Action, ...]:
+    return (Send(frames.encode_error(error.code, error.message)), Refused(what))

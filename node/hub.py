@@ -12,8 +12,14 @@ from typing import assert_never
 import structlog
 import trio
 
+from cluster import Member
+from node.actions import Action, Authorized, Broadcast, Claim, Close, Join, Leave, Refused, Send
+from node.audience import Audience
+from node.channels import Channels
 from node.config.apps import App, Apps
-from node.connection import Action, Claim, Close, Connection, Pace, Phase, Refused, Send
+from node.connection import Connection, Pace, Phase
+from node.fanout import Fanout
+from node.listener import Listener
 from node.metrics import Metrics
 from node.protocol import frames
 from node.protocol.errors import CloseCode, FatalError, ProtocolError
@@ -23,21 +29,24 @@ from node.timers import Wheel
 from node.transport.seam import Receiver, Transport, Upgrade
 from node.users import Users
 from node.watchers import Watchers
+from node.webhooks.seam import Webhooks
 
 log = structlog.get_logger(__name__)
 
 LEAVING = "The node is leaving, connect again"
 _HALF = (1 << 53) - 1  # the largest integer that every JSON reader keeps exact
 _TICK = 0.25  # seconds between two looks at the timers
+_OVER_QUOTA = "The app is over its connection quota"
 
 
 @dataclass(frozen=True, slots=True)
 class HubSettings:
-    """`path_prefix` stands before `/app/…`; the rest in seconds."""
+    """`path_prefix` stands before `/app/…`; the rest in seconds: `linger` is that of members."""
 
     pace: Pace
     path_prefix: str = ""
     batch_interval: float = 0.02
+    linger: float = 1.0
     drain_linger: float = 10.0
 
 
@@ -80,7 +89,9 @@ class _RefusedSession:
 
 
 class Hub:
-    """Every connection of one node."""
+    """Every connection of one node. `begin` it before anything else."""
+
+    member: Member
 
     def __init__(self, apps: Apps, metrics: Metrics, settings: HubSettings) -> None:
         self._apps = apps
@@ -90,8 +101,20 @@ class Hub:
         self._wheel: Wheel[Connection] = Wheel(_TICK)
         self._draining = False
         self.pings = metrics.of_message(Ping)
+        self.fanout = Fanout(metrics)
         self.watchers = Watchers(metrics, settings.batch_interval)
-        self.users = Users(metrics, self.watchers, self.disconnect)
+        self.users = Users(metrics, self.watchers, self.fanout, self.disconnect)
+        self.channels = Channels(metrics, self.fanout, self.disconnect, settings.linger)
+        self.audience = Audience(self.users, self.channels, self.fanout)
+        self.listener = Listener(self.users, self.watchers, self.channels)
+
+    def begin(self, member: Member) -> None:
+        """This is the node's member of the cluster, whose listener is `listener`."""
+        self.member = self.users.member = self.channels.member = self.audience.member = member
+
+    def tell_webhooks(self, webhooks: Webhooks) -> None:
+        """Let them know from now on what happens."""
+        self.listener.webhooks = self.channels.webhooks = webhooks
 
     # -- opening --------------------------------------------------------------------------------------------------
 
@@ -109,7 +132,8 @@ class Hub:
         socket_id = f"{number >> 53}.{number & _HALF}"
         connection = Connection(app, socket_id, transport, trio.current_time())
         self._connections[app.id].add(connection)
-        self.users.connections += 1
+        self.listener.connections += 1
+        self.listener.counted[app.id] += connection.is_authorized
         self._metrics.of_app(app.id).connections.inc()
         self._wheel.schedule(connection, connection.next_check(self._settings.pace))
         timeout = int(self._settings.pace.activity_timeout)
@@ -129,11 +153,17 @@ class Hub:
             raise FatalError(CloseCode.TLS_REQUIRED, "The app accepts only TLS connections")
         if not origin_allowed(upgrade.origin, app.allowed_origins):
             raise FatalError(CloseCode.UNAUTHORIZED, "Origin not allowed")
-        if 0 < app.max_connections <= len(self._connections.get(app.id, ())):
-            raise FatalError(CloseCode.OVER_QUOTA, "The app is over its connection quota")
+        if self._is_over_quota(app):
+            raise FatalError(CloseCode.OVER_QUOTA, _OVER_QUOTA)
         if self._draining:
             raise FatalError(CloseCode.RECONNECT, LEAVING)
         return app
+
+    def _is_over_quota(self, app: App) -> bool:
+        """Whether the cluster has as many connections as the app may have; other nodes are known as of a heartbeat ago."""
+        if not app.max_connections:
+            return False
+        return self.listener.counted[app.id] + self.member.connections_elsewhere(app.id) >= app.max_connections
 
     # -- performing -----------------------------------------------------------------------------------------------
 
@@ -164,12 +194,35 @@ class Hub:
                     connection.transport.offer(frame)
                 case Close(code, message):
                     self.disconnect(connection, code, message)
+                case Authorized():
+                    if not self._authorize(connection):
+                        return
                 case Claim():
                     self.users.claim(connection, action)
-                case Refused():
-                    self.users.refused(connection)
+                case Join() | Leave() | Broadcast():
+                    self._perform_on_channel(connection, action)
+                case Refused(what):
+                    self._metrics.of_app(connection.app.id).of_refusal(what).inc()
                 case _:
                     assert_never(action)
+
+    def _perform_on_channel(self, connection: Connection, action: Join | Leave | Broadcast) -> None:
+        match action:
+            case Join(subscription):
+                self.channels.subscribe(connection, subscription)
+            case Leave(subscription):
+                self.channels.leave(connection, subscription)
+            case Broadcast():
+                self.channels.broadcast(connection, action)
+
+    def _authorize(self, connection: Connection) -> bool:
+        """A connection that did not count until now does, if there is room (protocol.md 2.7)."""
+        room = not self._is_over_quota(connection.app)
+        self.listener.counted[connection.app.id] += 1
+        if not room:
+            connection.forsake()
+            self.disconnect(connection, CloseCode.OVER_QUOTA, _OVER_QUOTA)
+        return room
 
     # -- closing --------------------------------------------------------------------------------------------------
 
@@ -191,7 +244,9 @@ class Hub:
         signed_in = connection.phase is Phase.SIGNED_IN
         connection.phase = Phase.CLOSED
         self.users.forget(connection, signed_in=signed_in, linger=linger)
-        self.users.connections -= 1
+        self.channels.forget(connection, linger)
+        self.listener.connections -= 1
+        self.listener.counted[connection.app.id] -= connection.is_authorized
         self._connections[connection.app.id].discard(connection)
         self._metrics.of_app(connection.app.id).connections.dec()
         self._metrics.closes.labels(code).inc()
@@ -213,9 +268,11 @@ class Hub:
     # -- time -----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Heartbeats, deadlines and watchlist frames; until cancelled."""
+        """Heartbeats, deadlines, and frames that wait; until cancelled."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.fanout.run)
             nursery.start_soon(self.watchers.run)
+            nursery.start_soon(self.channels.run)
             nursery.start_soon(self._check_timers)
 
     async def _check_timers(self) -> None:

@@ -21,6 +21,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from node.actions import Refusal
 from node.tallies import Tallies, Tally
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -51,6 +52,7 @@ class Metrics:
         self._routes: dict[tuple[str, int], RouteMetrics] = {}
         self._messages: dict[type[object], Tally] = {}
         self._add_connections()
+        self._add_channels()
         self._add_users()
         self._add_bus()
         self._add_process()
@@ -103,6 +105,19 @@ class Metrics:
         )
         self.api_request_seconds = self._histogram(
             "api_request_seconds", "From the whole request to the whole response.", _LATENCY, "route"
+        )
+
+    def _add_channels(self) -> None:
+        self.channels = self._gauge("channels_here", "Channels with subscriptions on this node.", "app")
+        self.subscriptions = self._gauge("subscriptions", "Subscriptions on this node.", "app")
+        self.subscribes = self._counter("subscribes", "Attempts to subscribe, by result.", "app", "result")
+        self.channel_deliveries = self._counter(
+            "channel_deliveries", "Events of channels offered to subscribers on this node.", "app"
+        )
+        self.client_events = self._counter("client_events", "Client events, by result.", "app", "result")
+        self.fanout_backlog = self._gauge("fanout_backlog", "Deliveries that wait for others of large audiences.")
+        self.fanout_dropped = self._counter(
+            "fanout_dropped", "Events that nobody on this node got, because too many deliveries waited."
         )
 
     def _add_users(self) -> None:
@@ -165,10 +180,17 @@ class AppMetrics:
     """The series of one app that are counted often."""
 
     __slots__ = (
+        "_refusals",
+        "channel_deliveries",
+        "channels",
+        "client_events",
         "connections",
-        "refused",
         "signed_in",
         "signed_in_connections",
+        "subscribed",
+        "subscription_superseded",
+        "subscription_unavailable",
+        "subscriptions",
         "superseded",
         "unavailable",
         "users_online",
@@ -181,9 +203,25 @@ class AppMetrics:
         self.users_online = metrics.users_online.labels(app)
         self.watch_edges = metrics.watch_edges.labels(app)
         self.signed_in = metrics.signins.labels(app, "success")
-        self.refused = metrics.signins.labels(app, "refused")
         self.superseded = metrics.signins.labels(app, "superseded")
         self.unavailable = metrics.signins.labels(app, "unavailable")
+        self.channels = metrics.channels.labels(app)
+        self.subscriptions = metrics.subscriptions.labels(app)
+        self.subscribed = metrics.subscribes.labels(app, "success")
+        self.subscription_superseded = metrics.subscribes.labels(app, "superseded")
+        self.subscription_unavailable = metrics.subscribes.labels(app, "unavailable")
+        self.channel_deliveries = metrics.channel_deliveries.labels(app)
+        self.client_events = metrics.client_events.labels(app, "accepted")
+        self._refusals = {
+            Refusal.SIGN_IN: metrics.signins.labels(app, "refused"),
+            Refusal.SUBSCRIPTION: metrics.subscribes.labels(app, "refused"),
+            Refusal.CLIENT_EVENT: metrics.client_events.labels(app, "refused"),
+            Refusal.CLIENT_EVENT_RATE: metrics.client_events.labels(app, "over the rate"),
+        }
+
+    def of_refusal(self, what: Refusal) -> Tally:
+        """The counter of one kind of refusals."""
+        return self._refusals[what]
 
 
 class RouteMetrics:

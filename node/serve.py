@@ -78,10 +78,11 @@ class Node:
         self._hub = Hub(apps, self._metrics, _hub_settings(settings))
         self._leaving = Leaving(settings, self._hub, self._metrics)
         self._operations = Operations(self._metrics, self._readiness, self._leaving.begin, remote=settings.drain.remote)
-        self._member = Member(make_bus(settings), cluster_settings(settings), self._hub.users, self._cluster_metrics)
-        self._hub.users.member = self._member
+        self._member = Member(make_bus(settings), cluster_settings(settings), self._hub.listener, self._cluster_metrics)
+        self._hub.begin(self._member)
         self._metrics.outbox_bytes.measure(lambda: self._hub.buffered)
-        self._api = Api(apps, self._hub.users, self._metrics, path_prefix=settings.path_prefix)
+        self._metrics.fanout_backlog.measure(lambda: self._hub.fanout.backlog)
+        self._api = Api(apps, self._hub.audience, self._metrics, path_prefix=settings.path_prefix)
         self._serving = False
 
     async def run(self) -> None:
@@ -167,6 +168,7 @@ def _hub_settings(settings: Settings) -> HubSettings:
         pace=Pace(settings.websocket.activity_timeout, settings.websocket.pong_timeout),
         path_prefix=settings.path_prefix,
         batch_interval=settings.watchlist.batch_interval,
+        linger=settings.presence.linger,
         drain_linger=settings.presence.drain_linger,
     )
 

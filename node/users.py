@@ -4,14 +4,16 @@ A connection *holds* its user from the verified signature on (so that a terminat
 cluster has confirmed, and lets go when it is forgotten. Everything that changes state is synchronous.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 import trio
 
-from cluster import BusAwayError, ChannelEvent, CountChange, Member, MemberEdge, UserEdge, UserEvent
+from cluster import BusAwayError, Member
+from node.actions import Claim, Send
 from node.config.apps import App
-from node.connection import Claim, Connection, Phase, Send
+from node.connection import Connection, Phase
+from node.fanout import Fanout
 from node.metrics import Metrics
 from node.multimap import Multimap
 from node.protocol.errors import CloseCode
@@ -28,17 +30,17 @@ class Unavailable(Exception):  # noqa: N818 - the word of HTTP 503
 
 
 class Users:
-    """The users of this node's connections. It is the cluster's listener; set `member` before anything else."""
+    """The users of this node's connections. Set `member` before anything else."""
 
     member: Member
 
-    def __init__(self, metrics: Metrics, watchers: Watchers, disconnect: Disconnect) -> None:
+    def __init__(self, metrics: Metrics, watchers: Watchers, fanout: Fanout, disconnect: Disconnect) -> None:
         self._metrics = metrics
         self._watchers = watchers
+        self._fanout = fanout
         self._disconnect = disconnect
         self._users: Multimap[tuple[str, str], Connection] = Multimap()
         self._online = 0
-        self.connections = 0  # all that this node has, for heartbeats; the hub counts
 
     # -- signing in -----------------------------------------------------------------------------------------------
 
@@ -103,10 +105,6 @@ class Users:
         others = self._users.get((connection.app.id, user))
         return any(other.phase is Phase.SIGNED_IN for other in others if other is not connection)
 
-    def refused(self, connection: Connection) -> None:
-        """A sign-in failed; the client was told."""
-        self._metrics.of_app(connection.app.id).refused.inc()
-
     def forget(self, connection: Connection, *, signed_in: bool, linger: float | None = None) -> None:
         """A connection is closed, its phase says so already; idempotent.
 
@@ -138,20 +136,6 @@ class Users:
 
     # -- for the HTTP API -----------------------------------------------------------------------------------------
 
-    def send_to_users(self, events: Sequence[UserEvent], done: Callable[[bool], None]) -> None:
-        """Deliver events to users wherever they are signed in; `done(True)` once that is under way.
-
-        `done(False)`: the bus is away, and nobody here was told either, so that a retry does not arrive twice.
-        """
-
-        def deliver(carried: bool) -> None:
-            if carried:
-                for event in events:
-                    self.receive_event(event.app, event.user, event.frame, event.except_socket_id)
-            done(carried)
-
-        self.member.send_events(events, deliver)
-
     async def terminate_user(self, app: App, user_id: str) -> int:
         """Close the user's signed-in connections everywhere; how many. Raises `Unavailable`."""
         start = trio.current_time()
@@ -171,17 +155,18 @@ class Users:
         except BusAwayError as error:
             raise Unavailable(str(error)) from error
 
-    # -- for the cluster (cluster.Listener) -----------------------------------------------------------------------
+    # -- for the cluster ------------------------------------------------------------------------------------------
+
+    @property
+    def online(self) -> int:
+        """How many users are signed in here."""
+        return self._online
 
     def receive_event(self, app: str, user: str, frame: bytes, except_socket_id: str | None) -> bool:
         """Deliver to the user's connections here; False if there are none."""
-        delivered = False
-        for connection in self._users.get((app, user)):
-            if connection.phase is Phase.SIGNED_IN:
-                delivered = True
-                if connection.socket_id != except_socket_id:
-                    connection.transport.offer(frame)
-        return delivered
+        connections = [each for each in self._users.get((app, user)) if each.phase is Phase.SIGNED_IN]
+        self._fanout.deliver((app, user), connections, frame, except_socket_id)
+        return bool(connections)
 
     def terminate(self, app: str, user: str) -> int:
         """Close the user's connections here, those included whose sign-in is still being confirmed; how many."""
@@ -193,25 +178,3 @@ class Users:
     def count(self, app: str, user: str) -> int:
         """How many signed-in connections the user has here."""
         return sum(connection.phase is Phase.SIGNED_IN for connection in self._users.get((app, user)))
-
-    def user_edges(self, edges: Sequence[UserEdge]) -> None:
-        """Users came online or went offline in the cluster."""
-        self._watchers.note(edges, trio.current_time())
-
-    def receive_channel_event(self, event: ChannelEvent) -> bool:
-        """No channel has subscribers here."""
-        del event
-        return False
-
-    def member_edges(self, edges: Sequence[MemberEdge]) -> None:
-        """Nobody here is told of members."""
-
-    def count_edges(self, changes: Sequence[CountChange]) -> None:
-        """Nobody here is told of counts."""
-
-    def peers_changed(self) -> None:
-        """Nothing here depends on who the keepers are."""
-
-    def load(self) -> tuple[int, int, Mapping[str, int]]:
-        """Connections, signed-in users, and connections by app here."""
-        return self.connections, self._online, {}

@@ -17,7 +17,9 @@ LONGEST_FUNCTION = 60
 
 PURE = (
     "node/protocol/*.py",
+    "node/actions.py",
     "node/connection.py",
+    "node/subscriptions.py",
     "node/config/apps.py",
     "node/config/keys.py",
     "node/config/settings.py",
@@ -47,6 +49,7 @@ IMPURE = {"trio", "trio_asyncio", "asyncio", "time", "random", "secrets", "struc
 BROAD_EXCEPTS = {
     ("node/api/handler.py", "handle_nowait"): "a bug that one request shows ends that request",
     ("node/api/handler.py", "_ask"): "a bug that one request shows ends that request",
+    ("node/channels.py", "_settle"): "a bug that one subscription shows ends that connection, not the cluster member",
     ("node/hub.py", "receive"): "a bug that one message shows ends that connection",
     ("node/hub.py", "_check"): "a bug that one timer shows ends that connection",
     ("node/transport/http.py", "ask_safely"): "a bug that one request shows ends that request",

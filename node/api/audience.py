@@ -19,7 +19,7 @@ from node.protocol.frames import encode_event
 class Users(Protocol):
     """The users of the whole cluster, as the API needs them."""
 
-    def send_to_users(self, events: Sequence[UserEvent], done: Callable[[bool], None]) -> None:
+    def publish(self, app: App, events: Sequence[UserEvent], done: Callable[[bool], None]) -> None:
         """Deliver events, in their order, to all connections signed in as their users.
 
         `done(True)` once that is under way, perhaps at once; `done(False)` if the cluster cannot be reached.

@@ -196,7 +196,7 @@ class Api:
 
         for_users = [each for event in events for each in encode_for_users(app, event)]
         if for_users:
-            self._users.send_to_users(for_users, done)
+            self._users.publish(app, for_users, done)
         else:
             done(carried=True)
 

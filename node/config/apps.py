@@ -54,11 +54,34 @@ class App(Table, frozen=True):
             le=4999,
         ),
     ] = 4200
-    client_events: Annotated[bool, about("Let clients send `client-*` events; of no effect until channels come.")] = False
+    client_events: Annotated[bool, about("Let clients send `client-*` events to private and presence channels.")] = False
+    client_events_per_second: Annotated[
+        float, about("Client events of one connection, 4301 beyond; 0 sets no limit.", ge=0, le=1_000_000)
+    ] = 10.0
     max_event_bytes: Annotated[int, about("Longest `data` of one event.", ge=1, le=10_000_000)] = 10_240
     max_connections: Annotated[
-        int, about("Connections of this app on one node, 4004 beyond; 0 sets no limit.", ge=0, le=10_000_000)
+        int,
+        about(
+            "Connections of this app in the cluster, 4004 beyond; those that `require_authorization` waits for "
+            "do not count. 0 sets no limit.",
+            ge=0,
+            le=10_000_000,
+        ),
     ] = 0
+    channel_name_limit: Annotated[int, about("Longest name of a channel, prefix included.", ge=1, le=1000)] = 200
+    subscriptions_per_connection: Annotated[
+        int, about("Channels that one connection may subscribe to; 0 sets no limit.", ge=0, le=1_000_000)
+    ] = 1000
+    presence_members: Annotated[int, about("Users in one presence channel; 0 sets no limit.", ge=0, le=1_000_000)] = 100
+    presence_user_bytes: Annotated[
+        int, about("Longest `user_info` of a member of a presence channel.", ge=2, le=1_000_000)
+    ] = 1024
+    subscription_count: Annotated[
+        bool, about("Tell subscribers how many subscriptions their channel has; never on presence channels.")
+    ] = False
+    cache_ttl: Annotated[float, about("Seconds for which the last event of a cache channel is kept.", gt=0, le=86_400)] = (
+        1800.0
+    )
     allowed_origins: Annotated[
         tuple[Annotated[str, Meta(min_length=1)], ...],
         about("Origins that browsers may connect from, such as `https://*.example.com`; empty allows all."),

@@ -27,6 +27,9 @@ class _Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     user_id: str | None = None
 
 
+_decode_event = msgspec.json.Decoder(_Event).decode
+
+
 def encode_text(text: str | bytes) -> bytes:
     """One final text frame around `text`, which as bytes must be UTF-8 already."""
     payload = text.encode() if isinstance(text, str) else text
@@ -124,6 +127,13 @@ def encode_event(event: str, channel: str, data: str, user_id: str | None = None
     `user_id` is for client events on presence channels only.
     """
     return encode_text(_encode_json(_Event(event, channel, data, user_id)))
+
+
+def decode_event(frame: bytes) -> tuple[str, str]:
+    """Name and `data` of an event that `encode_event` encoded."""
+    head = {_LENGTH_IN_2_BYTES: 4, _LENGTH_IN_8_BYTES: 10}.get(frame[1], 2)
+    event = _decode_event(memoryview(frame)[head:])
+    return event.event, event.data
 
 
 def _encode_message(event: str, data: object) -> bytes:

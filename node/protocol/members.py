@@ -4,7 +4,7 @@ A member is known by a user id, which is text whatever the backend signed, and t
 passed on as the JSON text that was signed. Both are personal data: they never go to a log.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -23,7 +23,7 @@ class MemberData:
     """A user who comes to a presence channel. `info`: `user_info` as JSON text, `{}` if there is none."""
 
     user_id: str
-    info: str
+    info: str = field(repr=False)
 
 
 class _ChannelData(msgspec.Struct):

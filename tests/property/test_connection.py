@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from trio.testing import MockClock
 
+from node.actions import Action, Authorized, Broadcast, Claim, Close, Join, Leave, Refused, Send
 from node.config.apps import App
-from node.connection import Action, Claim, Close, Connection, Pace, Phase, Refused, Send
+from node.connection import Connection, Pace, Phase
 from node.protocol.frames import PING
 from node.protocol.messages import Ping, Pong, SignIn, Subscribe, UnknownEvent, Unsubscribe
 from node.timers import Wheel
@@ -91,6 +92,12 @@ class OneConnection(RuleBasedStateMachine):
                     words.append(f"claim {number}")
                 case Refused():
                     words.append("refused")
+                case Authorized():
+                    words.append("authorized")
+                case Join(subscription) | Leave(subscription):
+                    words.append(f"{type(action).__name__} {subscription.channel}")
+                case Broadcast(subscription):
+                    words.append(f"broadcast {subscription.channel}")
         return words
 
     @precondition(lambda self: not self.closed)
@@ -102,8 +109,9 @@ class OneConnection(RuleBasedStateMachine):
         if not good or self.user not in (None, user):
             assert self.told(actions) == ["error 4009", "refused"]
             return
-        assert self.told(actions) == [f"claim {len(self.claimed) + 1}"]
-        (claim,) = actions
+        expected = [] if self.deadline is None else ["authorized"]
+        assert self.told(actions) == [*expected, f"claim {len(self.claimed) + 1}"]
+        claim = actions[-1]
         assert isinstance(claim, Claim)
         assert (list(claim.user.watchlist), claim.cut) == cut(watchlist)
         self.claimed.append((claim, watchlist))
@@ -325,7 +333,7 @@ class World:
             signed_in = [client for client in here if client.user]
             users, edges = {client.user for client in signed_in}, sum(len(client.view) for client in signed_in)
             assert node.gauges(APP) == (len(here), len(signed_in), len(users), edges)
-            assert node.hub.users.load()[:2] == (len(here), len(users))
+            assert node.hub.listener.load()[:2] == (len(here), len(users))
 
 
 @dataclass(frozen=True)

@@ -70,11 +70,11 @@ class RealHub:
         apps = Apps(APPS.values())
         self._hub = Hub(apps, Metrics(), HubSettings(Pace()))
         self._receivers: dict[Session, Receiver] = {}
-        self.listener: Listener = self._hub.users
+        self.listener: Listener = self._hub.listener
 
     def begin(self, member: Member) -> None:
         """See `tests.sim.nodes.Hub`."""
-        self._hub.users.member = member
+        self._hub.begin(member)
 
     async def run(self) -> None:
         """See `tests.sim.nodes.Hub`."""
@@ -97,7 +97,7 @@ class RealHub:
     def send(self, app: str, user: str, frame: bytes, done: Callable[[bool], None]) -> None:
         """See `tests.sim.nodes.Hub`."""
         encoded = encode_event("news", server_to_user_channel(user), frame.decode())
-        self._hub.users.send_to_users([UserEvent(APPS[app].id, user, encoded)], done)
+        self._hub.audience.publish(APPS[app], [UserEvent(APPS[app].id, user, encoded)], done)
 
     async def terminate_user(self, app: str, user: str) -> int:
         """See `tests.sim.nodes.Hub`."""

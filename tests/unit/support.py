@@ -12,14 +12,14 @@ from typing import Any
 
 import trio
 
-from cluster import Broker, BusAwayError, ClusterSettings, LocalBus, Member, UserEvent
+from cluster import Broker, BusAwayError, ChannelEvent, ClusterSettings, LocalBus, Member, UserEvent
 from node.bus import ClusterMetrics
 from node.config.apps import App, Apps
 from node.connection import Pace
 from node.hub import Hub, HubSettings
 from node.metrics import Metrics
 from node.protocol.frames import PING, encode_event
-from node.protocol.signatures import sign, user_string
+from node.protocol.signatures import channel_string, sign, user_string
 from node.transport.seam import Upgrade
 from node.users import Unavailable
 from tests.unit.protocol.wire import KEY, SECRET, read_message
@@ -99,9 +99,23 @@ class Client:
         """Sign in as this user, by a signature of this secret or of the app's first."""
         self.say("pusher:signin", sign_in_data(self.socket_id, self.app, user_data(user, watchlist), secret))
 
-    def subscribe(self, channel: str) -> None:
-        """Subscribe as pusher-js does to a user's own channel."""
-        self.say("pusher:subscribe", {"auth": "", "channel": channel})
+    def subscribe(self, channel: str, channel_data: str | None = None) -> None:
+        """Subscribe as pusher-js does; with a signature where the channel needs one."""
+        guarded = channel.startswith(("private-", "presence-"))
+        data = subscription_data(self.socket_id, self.app, channel, channel_data) if guarded else {"auth": ""}
+        self.say("pusher:subscribe", {**data, "channel": channel})
+
+    def enter(self, channel: str, user: object, info: object = None) -> None:
+        """Subscribe to a presence channel as this user."""
+        self.subscribe(channel, member_data(user, info))
+
+    def unsubscribe(self, channel: str) -> None:
+        """Unsubscribe."""
+        self.say("pusher:unsubscribe", {"channel": channel})
+
+    def trigger(self, channel: str, event: str = "client-x", data: object = "{}", **more: object) -> None:
+        """Send a client event."""
+        self.say_text(json.dumps({"event": event, "channel": channel, "data": data, **more}))
 
     def end(self) -> None:
         """The WebSocket has ended, whoever closed it."""
@@ -138,6 +152,20 @@ def sign_in_data(socket_id: str, app: App, raw: str, secret: str | None = None) 
     return {"auth": f"{app.key}:{signature}", "user_data": raw}
 
 
+def member_data(user: object, info: object = None) -> str:
+    """What a backend signs for a presence channel."""
+    return json.dumps({"user_id": user} if info is None else {"user_id": user, "user_info": info})
+
+
+def subscription_data(
+    socket_id: str, app: App, channel: str, channel_data: str | None = None, secret: str | None = None
+) -> dict[str, str]:
+    """The `data` of a subscription, but for the channel."""
+    text = channel_string(socket_id, channel, channel_data)
+    auth = {"auth": f"{app.key}:{sign(app.secrets[0] if secret is None else secret, text)}"}
+    return auth if channel_data is None else {**auth, "channel_data": channel_data}
+
+
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
@@ -160,14 +188,46 @@ def _describe_message(message: dict[str, Any]) -> str:
             words = f"signed in {json.loads(data['user_data'])['id']}"
         case "pusher_internal:watchlist_events":
             words = ", ".join(" ".join([name, *users]) for name, users in read_watchlist(message))
-        case "pusher_internal:subscription_succeeded":
-            assert data == "{}"
-            words = f"subscribed {message['channel']}"
-        case event:
-            assert set(message) == {"event", "data", "channel"}
-            assert isinstance(data, str)
-            words = f"{message['channel']} {event} {data}"
+        case _:
+            assert set(message) - {"user_id"} == {"event", "data", "channel"}
+            words = _describe_of_channel(message["event"], message["channel"], data)
+            words += f" by {message['user_id']}" if "user_id" in message else ""
     return words
+
+
+def _describe_of_channel(event: str, channel: str, data: Any) -> str:
+    match event:
+        case "pusher:subscription_error":
+            assert set(data) == {"type", "error", "status"}
+            words = f"refused {channel} {data['type']} {data['status']}"
+        case "pusher_internal:subscription_succeeded":
+            words = " ".join([f"subscribed {channel}", *(read_members(data) or ())])
+        case "pusher_internal:member_added":
+            assert set(json.loads(data)) == {"user_id", "user_info"}
+            words = f"{channel} + {json.loads(data)['user_id']}"
+        case "pusher_internal:member_removed":
+            assert set(json.loads(data)) == {"user_id"}
+            words = f"{channel} - {json.loads(data)['user_id']}"
+        case "pusher_internal:subscription_count":
+            words = f"{channel} has {json.loads(data)['subscription_count']}"
+        case _:
+            assert isinstance(data, str)
+            words = f"{channel} {event} {data}"
+    return words
+
+
+def read_members(data: str) -> list[str] | None:
+    """The members that a success tells, sorted; None: it is no presence channel's. All parts must agree."""
+    decoded = json.loads(data)
+    if decoded == {}:
+        return None
+    assert set(decoded) == {"presence"}
+    presence = decoded["presence"]
+    assert set(presence) == {"ids", "hash", "count"}
+    assert all(isinstance(user, str) for user in presence["ids"])
+    assert sorted(presence["hash"]) == sorted(presence["ids"])
+    assert presence["count"] == len(presence["ids"])
+    return sorted(presence["ids"])
 
 
 def read_error(message: dict[str, Any]) -> tuple[int | None, str]:
@@ -237,8 +297,8 @@ class Node:
         self.metrics = Metrics()
         self.hub = Hub(apps, self.metrics, HubSettings(pace))
         self.bus = FaultyBus(broker)
-        self.member = Member(self.bus, settings, self.hub.users, ClusterMetrics(self.metrics))
-        self.hub.users.member = self.member
+        self.member = Member(self.bus, settings, self.hub.listener, ClusterMetrics(self.metrics))
+        self.hub.begin(self.member)
         self.expected_errors = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -260,7 +320,7 @@ class Node:
     @property
     def errors(self) -> float:
         """How many errors that should not have happened."""
-        return sum(self.value("errors_total", where=where) for where in ("message", "sign-in", "timer"))
+        return sum(self.value("errors_total", where=where) for where in ("message", "sign-in", "subscription", "timer"))
 
     def lose_bus(self) -> None:
         """The bus is away from now on."""
@@ -276,7 +336,15 @@ class Node:
         """Publish an event to a user, as the API does."""
         frame = encode_event(name, f"#server-to-user-{user}", "{}")
         events = [UserEvent(app.id, user, frame, but_for)]
-        if not await carried(lambda done: self.hub.users.send_to_users(events, done)):
+        if not await carried(lambda done: self.hub.audience.publish(app, events, done)):
+            raise Unavailable
+
+    async def publish(
+        self, channel: str, name: str, *, data: str = "{}", app: App = APP, but_for: str | None = None
+    ) -> None:
+        """Publish an event to a channel, as the API does."""
+        events = [ChannelEvent(app.id, channel, encode_event(name, channel, data), but_for)]
+        if not await carried(lambda done: self.hub.audience.publish(app, events, done)):
             raise Unavailable
 
     def leftovers(self) -> dict[str, object]:
@@ -286,9 +354,12 @@ class Node:
             "connections": [c for connections in hub._connections.values() for c in connections],
             "wheel": hub._wheel._buckets,
             "users": users._users,
-            "counts": [count for count in (users.connections, users.load()[1]) if count],
+            "counts": [count for count in (hub.listener.connections, users.online, *hub.listener.counted.values()) if count],
             "watchers": hub.watchers._watchers,
             "noted": hub.watchers._noted,
+            "channels": hub.channels._channels,
+            "counts of channels": [*hub.channels._counts._due, *hub.channels._counts._told_at],
+            "fan-out": [*hub.fanout._streams, *[hub.fanout.backlog] * bool(hub.fanout.backlog)],
             "shards": self.member.shards_watched,
             "interests": self.member.interests - 3,
             "tickets": [t for t in self.member._confirmations._tickets if t.done is not None],
@@ -316,3 +387,22 @@ async def run_nodes(
 async def settle(seconds: float = 0.5) -> None:
     """Let everything happen that happens within some seconds of a mock clock."""
     await trio.sleep(seconds)
+
+
+async def subscribed(node: Node, *channels: str, app: App = APP) -> Client:
+    """A client that is subscribed to these channels; what it was told of them is read."""
+    client = Client(node.hub, app)
+    for channel in channels:
+        client.subscribe(channel)
+    await settle()
+    told = client.read()
+    assert [words for words in told if words.startswith("subscribed")] == [f"subscribed {channel}" for channel in channels]
+    return client
+
+
+async def entered(node: Node, channel: str, user: object, *, app: App = APP) -> Client:
+    """A client that is in a presence channel as this user; its success is not read."""
+    client = Client(node.hub, app)
+    client.enter(channel, user)
+    await settle()
+    return client

@@ -40,6 +40,8 @@ def test_metrics_have_the_names_that_dashboards_know() -> None:
         *("connections", "signed_in_connections", "messages_received", "closes", "outbox_bytes"),
         *("slow_consumer_closes", "forced_closes", "draining", "drain_stage", "drain_remaining"),
         *("api_requests", "api_request_seconds", "users_online"),
+        *("channels", "subscriptions", "subscribes", "channel_deliveries", "client_events"),
+        *("fanout_backlog", "fanout_dropped"),
         *("watch_edges", "shards_watched", "signins", "watchlist_events", "offline_seconds", "terminations"),
         *("termination_seconds", "presence_flaps", "presence_repairs", "bus_messages", "bus_unclaimed"),
         *("bus_connected", "bus_reconnects", "interests", "peers", "fence_seconds", "fence_timeouts"),

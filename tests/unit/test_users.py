@@ -499,7 +499,7 @@ async def test_load_of_a_node_is_its_connections_and_users(autojump_clock: MockC
     """For heartbeats: tabs of one user are one."""
     async with run_nodes() as (node,):
         clients = [await sign_in(node, user) for user in ("ann", "ann", "bea")] + [Client(node.hub)]
-        assert node.hub.users.load()[:2] == (4, 2)
+        assert node.hub.listener.load()[:2] == (4, 2)
         for client in clients:
             client.end()
-        assert node.hub.users.load()[:2] == (0, 0)
+        assert node.hub.listener.load()[:2] == (0, 0)

@@ -43,8 +43,9 @@ class RecordedUsers:
     connections: int = 0
     failure: Exception | None = None
 
-    def send_to_users(self, events: Sequence[UserEvent], done: Callable[[bool], None]) -> None:
+    def publish(self, app: App, events: Sequence[UserEvent], done: Callable[[bool], None]) -> None:
         """Note the events."""
+        del app
         if isinstance(self.failure, Unavailable):
             done(False)
             return

@@ -1,0 +1,1 @@
+"""Webhooks: what the node tells the servers of apps by itself."""
