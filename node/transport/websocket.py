@@ -31,6 +31,7 @@ from node.transport.streams import DOWN, drop, hang_up
 ABNORMAL: Final = 1006  # never sent: the stream ended without a close frame
 _FAULTS: Final = {
     1002: "this is not a correct WebSocket frame",
+    int(CloseCode.UNSUPPORTED_DATA): "binary messages are not supported",
     1007: "text must be UTF-8",
     int(CloseCode.TOO_BIG): "the message is too long",
 }
@@ -102,6 +103,7 @@ class WebSocketTransport:
                     self._receiver = acceptor.open(upgrade, self)
                     link.open(self._receiver)
                     end = await self._farewell(await self._receive_all(socket, link, self._receiver))
+                    nursery.cancel_scope.cancel()  # the library may be reading still, when the fault was not its to find
         finally:
             if self._outbox.sealed and end == ABNORMAL and not self._is_broken:
                 self._metrics.forced_closes.inc()
@@ -119,23 +121,19 @@ class WebSocketTransport:
         return await handshake.accept()
 
     async def _receive_all(self, socket: trio_websocket.WebSocketConnection, link: "_Link", receiver: Receiver) -> int:
-        """Take messages to the receiver until the library is done with the peer; return the close code."""
+        """Take messages to the receiver until the peer is done, or at fault; return the close code."""
         while True:
             try:
                 message = await socket.get_message()
             except trio_websocket.ConnectionClosed as closed:
                 return link.fault or (int(closed.reason.code) if closed.reason else ABNORMAL)
             link.message_ended()
-            self._receive(message, receiver)
-
-    def _receive(self, message: str | bytes, receiver: Receiver) -> None:
-        if self._outbox.sealed:
-            return
-        if isinstance(message, bytes):
-            self.close(CloseCode.UNSUPPORTED_DATA, "binary messages are not supported")
-        elif _is_longer(message, self._settings.max_message):
-            self.close(CloseCode.TOO_BIG, _FAULTS[CloseCode.TOO_BIG])
-        else:
+            if self._outbox.sealed:
+                continue
+            if isinstance(message, bytes):
+                return int(CloseCode.UNSUPPORTED_DATA)
+            if _is_longer(message, self._settings.max_message):
+                return int(CloseCode.TOO_BIG)
             receiver.receive(message)
 
     async def _farewell(self, code: int) -> int:
