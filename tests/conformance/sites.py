@@ -6,7 +6,7 @@ A new transport joins the suite with a function like those in `SITES`: it starts
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 
 import trio
 import trustme
@@ -16,7 +16,7 @@ from node.metrics import Metrics
 from node.protocol.frames import encode_text
 from node.transport.listener import serve
 from node.transport.plain import PlainListener
-from node.transport.seam import ApiRequest, ApiResponse, Transport, Upgrade
+from node.transport.seam import Acceptor, ApiRequest, ApiResponse, Receiver, Transport, Upgrade
 from node.transport.settings import TransportSettings
 from tests.wire import WireClient
 
@@ -59,14 +59,20 @@ class Session:
 
 
 class EchoAcceptor:
-    """Gives each WebSocket a Session; `greet` may use the transport at once, as a refusal does."""
+    """Gives each WebSocket a Session; `greet` may use the transport at once, as a refusal does.
+
+    `instead`, such as a hub, opens the sessions in its place.
+    """
 
     def __init__(self) -> None:
         self.greet: Callable[[Transport], None] = lambda _transport: None
-        self._send, self._receive = trio.open_memory_channel[Session](100)
+        self.instead: Acceptor | None = None
+        self._send, self._receive = trio.open_memory_channel[Session](1000)
 
-    def open(self, upgrade: Upgrade, transport: Transport) -> Session:
+    def open(self, upgrade: Upgrade, transport: Transport) -> Receiver:
         """Open a session."""
+        if self.instead is not None:
+            return self.instead.open(upgrade, transport)
         session = Session(upgrade, transport)
         self._send.send_nowait(session)
         self.greet(transport)
@@ -130,6 +136,10 @@ class Site:
         client = await self.connect()
         await client.upgrade()
         return client, await self.acceptor.session()
+
+    async def idle(self) -> None:
+        """Wait until there is nothing left to do, of what came so far."""
+        await trio.testing.wait_all_tasks_blocked(0.005)
 
     def count(self, name: str) -> float:
         """The value of a counter without labels."""
@@ -196,11 +206,7 @@ async def start_plain(nursery: trio.Nursery, settings: TransportSettings) -> Sit
 
 async def start_tls(nursery: trio.Nursery, settings: TransportSettings) -> Site:
     """TLS that ends in the node."""
-    authority = trustme.CA()
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
+    server, client = _tls_contexts()
     (plain,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = plain.socket.getsockname()[1]
 
@@ -211,6 +217,17 @@ async def start_tls(nursery: trio.Nursery, settings: TransportSettings) -> Site:
     site = await _start(nursery, settings, trio.SSLListener(plain, server), connect)
     site.secure = True
     return site
+
+
+@cache
+def _tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A server's and a client's, who trust each other."""
+    authority = trustme.CA()
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return server, client
 
 
 async def start_memory(nursery: trio.Nursery, settings: TransportSettings) -> Site:
