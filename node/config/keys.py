@@ -117,7 +117,7 @@ class Key:
         """Give `value` its type; `strict=False` takes numbers and booleans as text too."""
         try:
             return msgspec.convert(value, self.annotated, strict=strict)
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, UnicodeEncodeError):  # the environment may hold bytes that are no text
             raise ConfigError(self.problem(value, source)) from None
 
     def decode_text(self, text: str, source: str) -> object:
@@ -232,7 +232,8 @@ def _range(meta: Meta) -> str:
 def _shown(value: object, *, secret: bool) -> str:
     if secret:
         return "a value that is not shown"
-    return hide_password(json.dumps(value, ensure_ascii=False, default=str))
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return hide_password(text.encode(errors="replace").decode())
 
 
 def _cut(text: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
-from node.config.keys import ConfigError, Key, build_table, decode_table, keys_of, read_toml, unknown_key
+from node.config.keys import ConfigError, Key, build_table, decode_table, hide_password, keys_of, read_toml, unknown_key
 from node.config.settings import Settings
 
 KEYS: Final[Mapping[str, Key]] = {key.name: key for key in keys_of(Settings)}
@@ -156,7 +156,7 @@ def _contradictions(loaded: Loaded) -> Iterator[str]:
     settings, origins = loaded.settings, loaded.origins
     for name in _FILES:
         if (path := loaded.value(name)) and not Path(path).is_file():
-            yield f"{origins[name]}: {name}: expected the path of a file, got {path}"
+            yield f"{origins[name]}: {name}: expected the path of a file, got {hide_password(path)}"
     for one, other in (("tls.certificate", "tls.key"), ("nats.tls.certificate", "nats.tls.key")):
         yield from _both(loaded, one, other)
     yield from _both(loaded, "nats.user", "nats.password")

@@ -161,3 +161,15 @@ def test_keys_that_sound_secret_are_marked_as_such() -> None:
     """A new password key without the mark would be printed by check-config."""
     texts = [key for key in KEYS.values() if any(word in key.name for word in ("password", "token", "secret"))]
     assert {key.name for key in texts if key.secret} == {"nats.password", "nats.token"} == {key.name for key in texts}
+
+
+def test_settings_hide_a_password_when_a_file_is_named_by_a_url() -> None:
+    """Somebody put the URL of a server where a path belongs."""
+    (problem,) = problems_of(None, {"USHER_NATS__TLS__CA": "tls://user:k33p@host"})
+    assert "k33p" not in problem
+
+
+def test_settings_name_the_variable_when_it_is_no_text() -> None:
+    """The environment is bytes; those that are not UTF-8 arrive as lone surrogates."""
+    (problem,) = problems_of(None, {"USHER_PORT": "\udcff"})
+    assert problem == 'variable USHER_PORT: port: expected an integer from 0 to 65535, got "?"'
