@@ -35,14 +35,25 @@ def test_lock_and_constraints_have_the_same_versions() -> None:
     assert locked("requirements.lock") == locked("constraints.txt")
 
 
-def test_lock_has_a_hash_for_every_package() -> None:
+def test_image_installs_what_the_node_needs_as_tested() -> None:
+    """Every dependency, no extra, and the versions of CI."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {normal(re.split(r"[<>=!~\[; ]", item, maxsplit=1)[0]) for item in project["dependencies"]}
+    image = locked("image.lock")
+    assert names - image.keys() == set()
+    assert image.items() <= locked("requirements.lock").items()
+    assert image.keys() & {"mypy", "pip", "pytest", "setuptools"} == set()
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "image.lock", "build.lock"])
+def test_lock_has_a_hash_for_every_package(name: str) -> None:
     """`pip install --require-hashes` takes nothing else."""
-    text = (ROOT / "deploy" / "requirements.lock").read_text()
+    text = (ROOT / "deploy" / name).read_text()
     entries = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]
     assert [entry.partition("==")[0] for entry in entries if "--hash=sha256:" not in entry] == []
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "constraints.txt"])
+@pytest.mark.parametrize("name", ["requirements.lock", "constraints.txt", "image.lock", "build.lock"])
 def test_lock_names_no_index(name: str) -> None:
     """Whose mirror it was made with is nobody's business."""
     text = (ROOT / "deploy" / name).read_text()
