@@ -1,4 +1,4 @@
-"""The `usher` command: serve, check-config, grace, demo, version.
+"""The `usher` command: serve, check-config, grace, check, wait, demo, version.
 
 Stable interface: `usher serve --host H --port P --ops-port M --nats nats://A,nats://B --apps apps.toml
 [--config F]`. Rules for whoever edits this file: flags are texts here, and `node/config/sources.py` gives them their
@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 import os
 import sys
+import time
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from node.config.apps import load_apps
+from node.config.apps import choose_app, load_apps
 from node.config.keys import ConfigError
 from node.config.sources import CONFIG_VARIABLE, KEYS, Given, load_settings, variable_of
 from node.drain import longest_stop
@@ -89,6 +90,34 @@ def grace(config: str | None, **flags: str | None) -> None:
         click.echo(math.ceil(longest_stop(_load(config, flags).settings)))
     except ConfigError as error:
         _refuse(error)
+
+
+@main.command()
+@click.option("--url", default="http://127.0.0.1:6001", show_default=True, help="Where clients and backends go.")
+@click.option("--apps", default="apps.toml", show_default=True, metavar="FILE", help="File with the apps.")
+@click.option("--app", "app_id", metavar="ID", help="Which of them; otherwise the first that is enabled.")
+@click.option("--timeout", default=20.0, show_default=True, help="Seconds that all of it may take.")
+@click.option("--insecure", is_flag=True, help="Believe any certificate.")
+def check(url: str, apps: str, app_id: str | None, timeout: float, insecure: bool) -> None:
+    """Sign a user in and send it an event, from outside; exit 1 if it does not arrive."""
+    from node.check import CheckError, Target  # noqa: PLC0415 - only this command is a client
+    from node.check import check as run  # noqa: PLC0415
+
+    try:
+        target = Target(url, choose_app(load_apps(apps), app_id, apps), verify=not insecure)
+        run(target, timeout=timeout, say=click.echo)
+    except ConfigError as error:
+        _refuse(error)
+    except CheckError as error:
+        click.echo(f"usher: {error}", err=True)
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("seconds", type=click.FloatRange(0, 3600))
+def wait(seconds: float) -> None:
+    """Do nothing for so long: a preStop hook where Kubernetes has none and the image no shell."""
+    time.sleep(seconds)
 
 
 @main.command()

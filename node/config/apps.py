@@ -144,6 +144,14 @@ def load_apps(path: str | Path) -> tuple[App, ...]:
     return tuple(apps)
 
 
+def choose_app(apps: Iterable[App], app_id: str | None, source: str) -> App:
+    """Return the app with this id, or without an id the first that is enabled; raises ConfigError if there is none."""
+    for app in apps:
+        if app.id == app_id if app_id else app.enabled:
+            return app
+    raise ConfigError(f"{source}: apps: expected {f'an app with the id {app_id}' if app_id else 'an app'}, got none")
+
+
 def _decode_app(entry: Mapping[str, Any], source: str) -> App:
     """Check one `[[apps]]` table; `source` names the file and the table in errors."""
     table = dict(entry)
