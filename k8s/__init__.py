@@ -1,0 +1,1 @@
+"""The Helm chart `usher`, and what writes its reference."""
