@@ -5,11 +5,14 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 
 from tests.sim.faults import FAULTS
-from tests.sim.scenario import Report, run
+from tests.sim.room_scenario import run_rooms
+from tests.sim.scenario import Report
+from tests.sim.scenario import run as run_users
 
 
 def main() -> int:
@@ -21,10 +24,12 @@ def main() -> int:
     parser.add_argument("--profile", choices=list(FAULTS), help="what goes wrong (default: the seed says)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default %(default)s)")
     parser.add_argument("-v", "--verbose", action="store_true", help="with --seed: print a timeline")
+    parser.add_argument("--rooms", action="store_true", help="channels with members instead of users with watchlists")
     arguments = parser.parse_args()
+    run = run_rooms if arguments.rooms else run_users
     if arguments.seed is not None:
         return _replay(run(arguments.seed, arguments.profile), verbose=arguments.verbose)
-    return _run_many(range(arguments.first, arguments.first + arguments.seeds), arguments.profile, arguments.jobs)
+    return _run_many(run, range(arguments.first, arguments.first + arguments.seeds), arguments.profile, arguments.jobs)
 
 
 def _replay(report: Report, *, verbose: bool) -> int:
@@ -35,7 +40,7 @@ def _replay(report: Report, *, verbose: bool) -> int:
     return bool(report.violations)
 
 
-def _run_many(seeds: range, profile: str | None, jobs: int) -> int:
+def _run_many(run: Callable[[int, str | None], Report], seeds: range, profile: str | None, jobs: int) -> int:
     start, failed, profiles = time.monotonic(), list[Report](), Counter[str]()
     with ProcessPoolExecutor(jobs) as pool:
         for done, report in enumerate(pool.map(run, seeds, repeat(profile), chunksize=8), start=1):

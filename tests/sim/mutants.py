@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from cluster.directory import Directory
+from cluster.cache import Cache
+from cluster.channels import Channels
+from cluster.directory import Directory, Outcome
 from cluster.fence import Fence
 from cluster.held import HeldInterests
 from cluster.holders import Holders
+from cluster.indexes import Roster
 from cluster.maps import Maps
 from cluster.subjects import map_of
 
@@ -60,6 +63,29 @@ def _nothing(*_arguments: object) -> None:
     pass
 
 
+def _forget_own(roster: Roster, shard: str, _entries: object) -> None:
+    """`Roster.begin` without what this node wrote before."""
+    roster._shards[shard] = {}
+
+
+def _nobody(*_arguments: object) -> list[str]:
+    return []
+
+
+def _tell_edges_only(maps: Maps, outcome: Outcome) -> None:
+    """`Maps._tell` without what has changed beside the edges."""
+    if outcome.edges:
+        maps._tell_views(Outcome(outcome.edges))
+
+
+def _keep_knowing(channels: Channels) -> None:
+    channels._held.bus_down()
+
+
+def _same_as_before(_directory: Directory, _shard: str, _key: str) -> dict[str, int]:
+    return {"nobody": 1}
+
+
 MUTANTS = {
     "no fence": Mutant(Fence, "wait", _pass_at_once, "calm", "never received"),
     "a fence that asks the own server only": Mutant(Fence, "_cross", _do_not_cross, "calm", "never received"),
@@ -67,4 +93,13 @@ MUTANTS = {
     "numbers in heartbeats not looked at": Mutant(Directory, "receive_numbers", _never_miss, "loss", "believes"),
     "interests taken for known after a reconnect": Mutant(HeldInterests, "bus_down", _nothing, "move", "never received"),
     "holders not introduced again": Mutant(Holders, "reintroduce", _nothing, "cut", "counts"),
+}
+
+ROOM_MUTANTS = {
+    "no fence": Mutant(Fence, "wait", _pass_at_once, "calm", "never received"),
+    "own members not seen by a view that begins": Mutant(Roster, "begin", _forget_own, "calm", "crashed"),
+    "counts that are not summed": Mutant(Directory, "values", _same_as_before, "calm", "believes in"),
+    "changes held back that are dropped": Mutant(Maps, "_tell", _tell_edges_only, "calm", "believes in"),
+    "nothing handed over before a goodbye": Mutant(Cache, "_receivers", _nobody, "leave", "recalls"),
+    "taken to know everything after a reconnect": Mutant(Channels, "bus_down", _keep_knowing, "move", "recalls"),
 }

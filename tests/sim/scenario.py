@@ -47,7 +47,7 @@ def run(seed: int, profile: str | None = None) -> Report:
     random = Random(seed)
     chosen = random.choice(list(FAULTS))
     scenario = _Scenario(random, profile or chosen, ModelHub if seed % 3 else RealHub)
-    with _deterministic(seed), _no_logs():
+    with deterministic(seed), no_logs():
         try:
             trio.run(scenario.run, clock=trio.testing.MockClock(autojump_threshold=0))
         except BaseExceptionGroup:
@@ -56,7 +56,7 @@ def run(seed: int, profile: str | None = None) -> Report:
 
 
 @contextmanager
-def _deterministic(seed: int) -> Iterator[None]:
+def deterministic(seed: int) -> Iterator[None]:
     """Let Trio's scheduler follow the seed; the way Hypothesis does it."""
     before, state = trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r.getstate()
     trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
@@ -69,7 +69,8 @@ def _deterministic(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def _no_logs() -> Iterator[None]:
+def no_logs() -> Iterator[None]:
+    """Let simulated nodes log nothing."""
     config = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from cluster import ClusterSettings, Member, UserEdge, UserEvent
+from cluster import ChannelEvent, ClusterSettings, Member, UserEdge, UserEvent
 from tests.sim.bus import SimBus
 from tests.sim.network import Delays, Network
 from tests.sim.nodes import Counts, NoChannels
@@ -35,6 +35,16 @@ class _Node(NoChannels):
         """Sign a connection in, and wait until it is."""
         assert await carried(lambda done: self._claim(user, self.member.shards_of(_APP, watchlist), done))
         self._announce(user)
+
+    async def subscribe(self, channel: str) -> None:
+        """Subscribe, and wait until it is confirmed."""
+        self.member.hold_channel(_APP, channel)
+        assert await carried(lambda done: self.member.confirm_channel(_APP, channel, (), done))
+
+    def receive_channel_event(self, event: ChannelEvent) -> bool:
+        """See `Listener`."""
+        del event
+        return True
 
     def sign_in_soon(self, user: str, watchlist: Iterable[str]) -> None:
         """Begin to sign a connection in."""
@@ -180,6 +190,50 @@ async def test_a_change_reaches_the_nodes_that_watch_the_shard_and_nobody_else(s
         assert counts["user"] == 0
         assert counts["node"] <= 2
     assert [node.edges for node in cluster.nodes] == [2 if node in watching else 0 for node in cluster.nodes]
+
+
+@pytest.mark.parametrize("size", _SIZES)
+async def test_a_channel_event_reaches_the_nodes_with_subscribers_and_nobody_else(
+    size: int, autojump_clock: MockClock
+) -> None:
+    """One delivery for each of the K; one that is kept reaches the two keepers besides."""
+    async with _cluster(size) as cluster:
+        holders, sender = cluster.nodes[1:4], cluster.nodes[0]
+        for node in holders:
+            await node.subscribe("cache-room")
+        await cluster.deliveries()
+        for ttl in (0.0, 60.0):
+            event = ChannelEvent(_APP, "cache-room", b"frame", ttl=ttl)
+            assert await carried(lambda done, event=event: sender.member.send_events([event], done))  # type: ignore[misc]
+            heard = await cluster.deliveries()
+            keepers = sender.member.keepers(_APP, "cache-room") if ttl else ()
+            assert heard == [
+                Counter(channel=int(node in holders))
+                + Counter(node=int(node is not sender and node.member.node_id in keepers))
+                for node in cluster.nodes
+            ]
+
+
+async def test_many_subscriptions_cost_one_small_message_each_at_the_most(autojump_clock: MockClock) -> None:
+    """5,000 private channels of one subscriber each, and one public channel with 5,000; one node is told of the counts."""
+    async with _cluster(5) as cluster:
+        watcher, node = cluster.nodes[:2]
+        watcher.member.watch(watcher.member.all_count_shards(_APP))
+        await cluster.deliveries()
+        before = Counter(node.counts.messages)
+        for number in range(5_000):
+            node.member.set_count(_APP, f"private-user-{number}", 1)
+            node.member.set_count(_APP, "news", number + 1)
+            if number % 25 == 0:
+                await trio.sleep(0.01)
+        heard = await cluster.deliveries()
+        sent = Counter(node.counts.messages) - before
+        assert watcher.member.count_of(_APP, "news") == 5_000
+        assert sum(1 for _ in watcher.member.channels(_APP)) == 5_001
+    changes = sent["out", "change"]
+    print(f"5,000 subscriptions twice: {changes} changes, {changes / 5_000:.3f} a subscriber")
+    assert 5_000 < changes < 5_050
+    assert [counts["counts"] for counts in heard] == [changes, 0, 0, 0, 0]
 
 
 async def test_a_storm_of_sign_ins_costs_a_few_messages_and_one_interest_each(autojump_clock: MockClock) -> None:

@@ -3,20 +3,32 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
 from tests.sim.faults import FAULTS
-from tests.sim.mutants import MUTANTS
-from tests.sim.scenario import run
+from tests.sim.mutants import MUTANTS, ROOM_MUTANTS, Mutant
+from tests.sim.room_scenario import run_rooms
+from tests.sim.scenario import Report, run
 
 _MANY = 150  # seeds; whoever changes the cluster runs thousands: `python -m tests.sim --seeds 5000`
+_MANY_ROOMS = 60
 _HUNT = 150  # seeds in which every mutant is found many times over
 
 
 def test_simulated_clusters_keep_every_promise() -> None:
     """Whatever goes wrong, in a process of its own, so that the seeds mean the same everywhere."""
-    command = [sys.executable, "-m", "tests.sim", "--seeds", str(_MANY)]
+    _run_many(str(_MANY))
+
+
+def test_simulated_channels_keep_every_promise() -> None:
+    """Members, counts, events and cached events."""
+    _run_many(str(_MANY_ROOMS), "--rooms")
+
+
+def _run_many(*arguments: str) -> None:
+    command = [sys.executable, "-m", "tests.sim", "--seeds", *arguments]
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
@@ -26,6 +38,16 @@ def test_simulated_clusters_keep_every_promise() -> None:
 @pytest.mark.parametrize("profile", FAULTS)
 def test_a_simulation_repeats_itself_when_its_seed_does(profile: str, seed: int) -> None:
     """Two runs of one seed are the same to the last event; 1 has the model's hub, 3 the real one."""
+    _repeats(run, profile, seed)
+
+
+@pytest.mark.parametrize("profile", FAULTS)
+def test_a_simulation_of_channels_repeats_itself_when_its_seed_does(profile: str) -> None:
+    """The same."""
+    _repeats(run_rooms, profile, 2)
+
+
+def _repeats(run: Callable[[int, str], Report], profile: str, seed: int) -> None:
     first, second = run(seed, profile), run(seed, profile)
     assert first.timeline == second.timeline
     assert not first.violations
@@ -34,7 +56,16 @@ def test_a_simulation_repeats_itself_when_its_seed_does(profile: str, seed: int)
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_simulation_finds_what_is_wrong_when_the_cluster_lacks(name: str) -> None:
     """Each thing that makes the cluster right is taken out once, and missed."""
-    mutant = MUTANTS[name]
+    _find(MUTANTS[name], run)
+
+
+@pytest.mark.parametrize("name", ROOM_MUTANTS)
+def test_a_simulation_of_channels_finds_what_is_wrong_when_the_cluster_lacks(name: str) -> None:
+    """The same."""
+    _find(ROOM_MUTANTS[name], run_rooms)
+
+
+def _find(mutant: Mutant, run: Callable[[int, str], Report]) -> None:
     for seed in range(_HUNT):
         with mutant.applied():
             report = run(seed, mutant.profile)

@@ -149,7 +149,7 @@ class World:
         try:
             await node.hub.terminate_user(app, user)
         except BusAwayError as error:
-            if not self._is_troubled(at) and not self._has_died(at):
+            if not self.is_troubled(at) and not self._has_died(at):
                 self.complain(f"termination of {app}/{user} by {node.name}: {error}")
 
     # -- the truth ------------------------------------------------------------------------------------------------
@@ -162,7 +162,8 @@ class World:
         """All sessions on live nodes that stand so."""
         return [(node, s) for node in self.nodes if node.alive for s in node.sessions if s.phase in phases]
 
-    def _is_troubled(self, at: float) -> bool:
+    def is_troubled(self, at: float) -> bool:
+        """Whether what was sent then may be lost."""
         return any(trouble.start - PAD <= at < trouble.end for trouble in self.troubles)
 
     def _has_died(self, at: float) -> bool:
@@ -189,7 +190,7 @@ class World:
             ends = [s.closed_at + self.settings.shard_linger + waited for s in watching]
         else:
             return
-        if not any(now <= end + TRAVEL for end in ends) and not self._is_troubled(now):
+        if not any(now <= end + TRAVEL for end in ends) and not self.is_troubled(now):
             self.complain(f"{node.name} is sent {subject}, which it does not want")
 
     def check_views(self) -> None:
@@ -220,11 +221,11 @@ class World:
         """Events and terminations arrived."""
         for event in self._events:
             open_long_enough = event.session.closed_at > event.at + TRAVEL
-            if open_long_enough and not self._is_troubled(event.at) and not event.session.received[event.frame]:
+            if open_long_enough and not self.is_troubled(event.at) and not event.session.received[event.frame]:
                 self.complain(f"{event.session} never received {event.frame.decode()}, sent by {event.sender.name}")
         for termination in self._terminations:
             for session in termination.sessions:
-                if session.closed_at > termination.done_at + TRAVEL and not self._is_troubled(termination.asked_at):
+                if session.closed_at > termination.done_at + TRAVEL and not self.is_troubled(termination.asked_at):
                     self.complain(f"{session} survived the termination at {termination.asked_at:.3f}")
 
     def check_interests(self) -> None:
