@@ -81,12 +81,12 @@ def check_client_event(app: App, message: ClientEvent, subscription: Subscriptio
 
     Raises `ProtocolError`. The rate is another question: `next_client_event`.
     """
-    if not app.client_events:
-        raise ProtocolError(None, "To send client events, you must enable this feature for the app: client_events")
     channel = excerpt(message.channel, _NAME_ECHO)
     if not kind_of(message.channel).takes_client_events:
         only = "only private and presence channels take them, and no encrypted ones"
         raise ProtocolError(CloseCode.UNAUTHORIZED, f"Cannot broadcast client event to channel {channel}: {only}")
+    if not app.client_events:
+        raise ProtocolError(None, "To send client events, you must enable this feature for the app: client_events")
     if subscription is None or not subscription.is_confirmed:
         reason = f"connection not subscribed to channel {channel}"
         raise ProtocolError(CloseCode.UNAUTHORIZED, f"Cannot broadcast client event ({reason})")
