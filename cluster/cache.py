@@ -9,10 +9,11 @@ Nobody else remembers anything: what is not renewed would be taken for the last 
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import cast
 
 import trio
+from msgspec.structs import replace
 
 from cluster.bus import BusAwayError, flush
 from cluster.channels import Channels, HeldChannel

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from cluster.envelope import Change, Snapshot
 
 _HELD_BACK = 10_000  # changes that one part holds back; what is over is dropped, noticed as a gap, and asked for
@@ -35,16 +37,15 @@ class Edge:
     value: Any = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What an input led to: edges to tell, shards that became ready, and why a part must be asked again (or None).
 
     `changed`: the (shard, key) that have other holders or values than before; perhaps one twice, perhaps gone meanwhile.
     """
 
-    edges: list[Edge] = field(default_factory=list)
-    changed: list[tuple[str, str]] = field(default_factory=list)
-    ready: list[str] = field(default_factory=list)
+    edges: list[Edge] = []
+    changed: list[tuple[str, str]] = []
+    ready: list[str] = []
     repair: str | None = None
 
 
@@ -92,11 +93,14 @@ class Directory:
 
     def put(self, shard: str, key: str, value: Any) -> tuple[Change, Outcome]:
         """Write an own entry (`value` is not None). The caller publishes the change and tells the outcome."""
-        own = self._own.setdefault(shard, _Own())
+        own = self._own.get(shard)
+        if own is None:
+            own = self._own[shard] = _Own()
         own.number += 1
         outcome, before = Outcome(), own.entries.get(key)
         own.entries[key] = value
-        self._hold(outcome, Edge(shard, key, up=True, value=value), self.me, before)
+        if shard in self._shards:
+            self._hold(outcome, Edge(shard, key, up=True, value=value), self.me, before)
         return Change(self.me, shard, own.number, key, value), outcome
 
     def drop(self, shard: str, key: str, age: float) -> tuple[Change, Outcome] | None:

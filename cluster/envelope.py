@@ -1,4 +1,4 @@
-"""What travels on the bus: msgpack arrays `[version, kind, *fields]`, one dataclass per kind.
+"""What travels on the bus: msgpack arrays `[version, kind, *fields]`, one Struct per kind.
 
 `decode` returns a message or raises `EnvelopeError`, whatever the bytes. Rules for editing: fields are only ever added at
 the end, with a default, so that nodes of neighbouring versions understand each other during a rolling update (`decode`
@@ -6,10 +6,10 @@ ignores fields that it does not know); anything else raises `VERSION`.
 """
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar
 
 import msgpack
+import msgspec
 
 VERSION = 1
 
@@ -18,8 +18,13 @@ class EnvelopeError(ValueError):
     """Bytes from the bus that are not a message of this version."""
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
+class _Envelope(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What all kinds share. Made a hundred thousand times a second: a frozen dataclass would take five times as long."""
+
+    KIND: ClassVar[str]
+
+
+class Heartbeat(_Envelope, frozen=True):
     """A node lives. `numbers` names shards that changed lately, with the number of their last change."""
 
     KIND: ClassVar[str] = "heartbeat"
@@ -27,16 +32,15 @@ class Heartbeat:
     server: str
     number: int
     shards: int
-    numbers: Mapping[str, int] = field(default_factory=dict)
+    numbers: Mapping[str, int] = {}
     hello: bool = False
     leaving: bool = False
     connections: int = 0
     users: int = 0
-    apps: Mapping[str, int] = field(default_factory=dict)  # connections by app
+    apps: Mapping[str, int] = {}  # connections by app
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(_Envelope, frozen=True):
     """One entry of a shard went up (`value` is not None) or down. `age`: seconds since the cause, by the writer's clock."""
 
     KIND: ClassVar[str] = "change"
@@ -48,8 +52,7 @@ class Change:
     age: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(_Envelope, frozen=True):
     """`node` asks the receiver for its part of these shards; a `Snapshot` each goes to the asker's own subject."""
 
     KIND: ClassVar[str] = "ask"
@@ -57,8 +60,7 @@ class Ask:
     shards: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(_Envelope, frozen=True):
     """All entries of `node` in a shard as of change `number`; `part` of `parts`, sent back to back."""
 
     KIND: ClassVar[str] = "snapshot"
@@ -70,23 +72,20 @@ class Snapshot:
     entries: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Ping:
+class Ping(_Envelope, frozen=True):
     """Probe and fence: answer with `Pong`."""
 
     KIND: ClassVar[str] = "ping"
 
 
-@dataclass(frozen=True, slots=True)
-class Pong:
+class Pong(_Envelope, frozen=True):
     """`node` has handled everything that was sent to it before the ping."""
 
     KIND: ClassVar[str] = "pong"
     node: str
 
 
-@dataclass(frozen=True, slots=True)
-class UserEvent:
+class UserEvent(_Envelope, frozen=True):
     """An encoded frame for every connection of a user but one."""
 
     KIND: ClassVar[str] = "event"
@@ -96,8 +95,7 @@ class UserEvent:
     except_socket_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelEvent:
+class ChannelEvent(_Envelope, frozen=True):
     """An encoded frame for every subscriber of a channel but one.
 
     `ttl`: for how many seconds the frame is kept for later subscribers, 0 for most. The member that sends it sets `stamp`
@@ -114,8 +112,7 @@ class ChannelEvent:
     node: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Terminate:
+class Terminate(_Envelope, frozen=True):
     """Close the user's connections, then answer with `Answer`."""
 
     KIND: ClassVar[str] = "terminate"
@@ -123,8 +120,7 @@ class Terminate:
     user: str
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(_Envelope, frozen=True):
     """How many connections does the user have? Answer with `Answer`."""
 
     KIND: ClassVar[str] = "question"
@@ -132,8 +128,7 @@ class Question:
     user: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(_Envelope, frozen=True):
     """A holder's connections of a user, and the other holders that it knows of, so that the asker knows whom to await."""
 
     KIND: ClassVar[str] = "answer"
@@ -142,8 +137,7 @@ class Answer:
     holders: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(_Envelope, frozen=True):
     """`node` became a holder of a user, or ceased to be one. `echo`: the receiver is asked to say that it is one too."""
 
     KIND: ClassVar[str] = "holding"
@@ -154,8 +148,7 @@ class Holding:
     echo: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
+class Keep(_Envelope, frozen=True):
     """The last event of a cache channel, for one of its keepers; and a keeper's answer to `Recall`.
 
     `ttl`: the seconds that are left to it; 0 and no frame: there is none.
@@ -170,8 +163,7 @@ class Keep:
     node: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Recall:
+class Recall(_Envelope, frozen=True):
     """What is the last event of the channel? Answer with `Keep`."""
 
     KIND: ClassVar[str] = "recall"
@@ -200,14 +192,11 @@ _KINDS: dict[str, type[Message]] = {
         Recall,
     )
 }
-_TYPES: dict[Any, type] = {str: str, int: int, bool: bool, bytes: bytes, float: float}
-_FIELDS = {kind: tuple(f for f in fields(kind)) for kind in _KINDS.values()}
 
 
 def encode(message: Message) -> bytes:
     """The message as bytes for the bus."""
-    values = [getattr(message, f.name) for f in _FIELDS[type(message)]]
-    packed: bytes = msgpack.packb([VERSION, message.KIND, *values])
+    packed: bytes = msgpack.packb((VERSION, message.KIND, *msgspec.structs.astuple(message)))
     return packed
 
 
@@ -222,30 +211,7 @@ def decode(payload: bytes) -> Message:
     kind = _KINDS.get(items[1]) if isinstance(items[1], str) else None
     if kind is None:
         raise EnvelopeError("unknown kind of message")
-    return kind(*_checked(kind, items[2:]))
-
-
-def _checked(kind: type[Message], values: tuple[Any, ...]) -> list[Any]:
-    """The values that the kind's fields take, each of the field's type; later versions' extra values are dropped."""
-    specs = _FIELDS[kind]
-    required = sum(f.default is MISSING and f.default_factory is MISSING for f in specs)
-    if len(values) < required:
-        raise EnvelopeError(f"{kind.KIND}: expected {required} fields, got {len(values)}")
-    for spec, value in zip(specs, values, strict=False):
-        if not _fits(value, spec.type):
-            raise EnvelopeError(f"{kind.KIND}: {spec.name} is a {type(value).__name__}")
-    return list(values[: len(specs)])
-
-
-def _fits(value: object, annotation: Any) -> bool:
-    if annotation is Any:
-        return True
-    if (plain := _TYPES.get(annotation)) is not None:
-        return type(value) is plain or (plain is float and type(value) is int)
-    if annotation == (str | None):
-        return value is None or type(value) is str
-    if annotation == tuple[str, ...]:
-        return type(value) is tuple and all(type(item) is str for item in value)
-    if not isinstance(value, dict) or not all(type(key) is str for key in value):
-        return False
-    return annotation != Mapping[str, int] or all(type(item) is int for item in value.values())
+    try:
+        return msgspec.convert(items[2:], kind, builtin_types=(bytes,))  # what comes after the last field is ignored
+    except msgspec.ValidationError as error:
+        raise EnvelopeError(f"{kind.KIND}: {error}") from error

@@ -101,7 +101,8 @@ class Holders:
             return
         held.announced = True
         self._maps.put(self.shard(app, user), user, 1)
-        self._introduce(app, user)
+        if not self._core.bus.alone:
+            self._introduce(app, user)
 
     def _introduce(self, app: str, user: str) -> None:
         holding = Holding(self._core.me, app, user, held=True, echo=True)

@@ -6,11 +6,11 @@ A map is a name before an app and a number in a shard's name, and a `View` that 
 
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 import msgpack
 import trio
+from msgspec.structs import replace
 
 from cluster.bus import BusAwayError
 from cluster.core import Core
@@ -73,7 +73,8 @@ class Maps:
 
     def _publish(self, change: Change, outcome: Outcome) -> None:
         self._changed[change.shard] = (change.number, self._beat)
-        self._core.try_send(self._core.subjects.change(change.shard, change.key), change)
+        if not self._core.bus.alone:
+            self._core.try_send(self._core.subjects.change(change.shard, change.key), change)
         self._tell(outcome)
 
     # -- watching -------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ the directory, on the wire too. Rule for editing: whoever changes a subject rais
 versions can share a NATS without misreading each other.
 """
 
-from dataclasses import dataclass
 from zlib import crc32
 
 from cluster.tokens import decode_token, encode_token
@@ -13,22 +12,16 @@ from cluster.tokens import decode_token, encode_token
 VERSION = "1"
 
 
-@dataclass(frozen=True, slots=True)
 class Subjects:
     """Every subject below one prefix. `prefix` is itself a valid subject; `shards` is equal in the whole cluster."""
 
-    prefix: str
-    shards: int
-
-    @property
-    def base(self) -> str:
+    def __init__(self, prefix: str, shards: int) -> None:
+        self.prefix = prefix
+        self.shards = shards
+        self.base = f"{prefix}.{VERSION}"
         """What all subjects start with."""
-        return f"{self.prefix}.{VERSION}"
-
-    @property
-    def nodes(self) -> str:
+        self.nodes = f"{self.base}.nodes"
         """Heartbeats; every node listens."""
-        return f"{self.base}.nodes"
 
     def node(self, node: str) -> str:
         """Requests to one node; its interest is its sign of life."""

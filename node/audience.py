@@ -5,9 +5,10 @@ still. So nobody asks all nodes and waits.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import trio
+from msgspec.structs import replace
 
 from cluster import BusAwayError, ChannelEvent, Member, UserEvent
 from node.channels import Channels
