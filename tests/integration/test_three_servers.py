@@ -34,7 +34,7 @@ near_and_far = pytest.mark.parametrize(
 async def running_nodes(processes: Processes, delay: float) -> AsyncIterator[list[Node]]:
     """Three nodes, each on a nats-server of its own, with routes that take `delay` seconds each way."""
     async with trio.open_nursery() as nursery:
-        servers = await _start_distant(nursery, processes, delay) if delay else processes.start_nats_cluster(3)
+        servers = await start_distant(nursery, processes, delay) if delay else processes.start_nats_cluster(3)
         env = {"USHER_CLUSTER__SHARDS": "65536", "USHER_PRESENCE__LINGER": "0"}
         nodes = [processes.start_nodes(1, server, env=env, wait=False)[0] for server in servers]
         await ready(*nodes)
@@ -42,7 +42,7 @@ async def running_nodes(processes: Processes, delay: float) -> AsyncIterator[lis
         nursery.cancel_scope.cancel()
 
 
-async def _start_distant(nursery: trio.Nursery, processes: Processes, delay: float) -> list[NatsServer]:
+async def start_distant(nursery: trio.Nursery, processes: Processes, delay: float) -> list[NatsServer]:
     """Start nats-servers that know each other by the address of a slow link only."""
     servers: list[NatsServer] = []
     links: list[str] = []
