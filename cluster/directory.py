@@ -65,7 +65,7 @@ class _Shard:
     """A shard watched here."""
 
     parts: dict[str, _Part] = field(default_factory=dict)
-    holders: dict[str, set[str]] = field(default_factory=dict)
+    holders: dict[str, tuple[str, ...]] = field(default_factory=dict)  # nearly every key has one: a set would cost 216 bytes
     waiting: int = 0  # parts whose number is None
 
 
@@ -126,7 +126,7 @@ class Directory:
             return
         watched = self._shards[shard] = _Shard()
         for key in self._own[shard].entries if shard in self._own else ():
-            watched.holders[key] = {self.me}
+            watched.holders[key] = (self.me,)
         for peer in self._peers:
             self._await_snapshot(peer, shard, watched.parts.setdefault(peer, _Part()))
 
@@ -294,27 +294,26 @@ class Directory:
         """A node has the edge's value, after `before`; the edge is told if the node is the first holder."""
         if (watched := self._shards.get(edge.shard)) is None:
             return
-        holders = watched.holders.setdefault(edge.key, set())
-        if node in holders:
-            if edge.value != before:
-                outcome.changed.append((edge.shard, edge.key))
+        holders = watched.holders.get(edge.key, ())
+        if node not in holders:
+            watched.holders[edge.key] = (*holders, node)
+        elif edge.value == before:
             return
-        holders.add(node)
-        if len(holders) == 1:
-            outcome.edges.append(edge)
-        else:
+        if holders:
             outcome.changed.append((edge.shard, edge.key))
+        else:
+            outcome.edges.append(edge)
 
     def _let_go(self, outcome: Outcome, edge: Edge, node: str) -> None:
         """A node has nothing more; the edge is told if it was the last holder."""
         if (watched := self._shards.get(edge.shard)) is None:
             return
-        holders = watched.holders.get(edge.key)
-        if holders is None or node not in holders:
+        holders = watched.holders.get(edge.key, ())
+        if node not in holders:
             return
-        holders.discard(node)
-        if holders:
+        if len(holders) > 1:
+            watched.holders[edge.key] = tuple(other for other in holders if other != node)
             outcome.changed.append((edge.shard, edge.key))
-            return
-        del watched.holders[edge.key]
-        outcome.edges.append(edge)
+        else:
+            del watched.holders[edge.key]
+            outcome.edges.append(edge)
