@@ -99,7 +99,8 @@ class ChannelCalls:
     async def look(self, shards: Collection[str]) -> None:
         """Return when the shards are complete, so that they can be read until the next await. Raises `BusAwayError`.
 
-        They are followed for a while then: whoever looks again soon asks nobody. At most `answer_timeout` seconds.
+        They are followed for a while then: whoever looks again soon asks nobody. It gives up after `answer_timeout`
+        seconds without an answer.
         """
         await self._maps.look(shards)
 

@@ -16,7 +16,7 @@ from cluster.maps import Maps
 from cluster.subjects import app_of
 
 NAME = "counts"
-_WRITES = 2_000  # at each tick: 20,000 a second, so that a storm does not hold up everything else; the rest waits
+_WRITES = 500  # at each tick: 5,000 a second, so that a storm does not hold up everything else; the rest waits
 
 
 class Listener(Protocol):

@@ -20,6 +20,7 @@ from cluster.interest import Interests
 from cluster.subjects import map_of
 
 _NUMBERED_BEATS = 4  # a heartbeat names the shards that changed since this many beats ago: three may be lost
+_LONGEST_LOOK = 4  # times `answer_timeout`: very large shards take their time
 _WAITING_ASKS = 10_000  # more are dropped; the asker asks again
 
 
@@ -95,22 +96,30 @@ class Maps:
     async def look(self, shards: Collection[str]) -> None:
         """Return when the shards are ready; they stay so for the next synchronous reads. Raises `BusAwayError`.
 
-        They are watched meanwhile, and linger, so that whoever looks often asks nobody.
+        They are watched meanwhile, and linger, so that whoever looks often asks nobody. It goes on as long as answers come.
         """
         for shard in shards:
             self.watch(shard)
         self.send_asks()
         try:
-            with trio.move_on_after(self._core.settings.answer_timeout):
-                while waiting := [shard for shard in shards if not self.is_ready(shard)]:
-                    ready = trio.Event()
-                    self.when_ready(waiting[0], ready.set)
-                    await ready.wait()
+            await self._wait_ready(shards)
             if not self._core.bus.connected or not all(map(self.is_ready, shards)):
                 raise BusAwayError("a peer did not tell its part of a shard in time")
         finally:
             for shard in shards:
                 self.unwatch(shard)
+
+    async def _wait_ready(self, shards: Collection[str]) -> None:
+        """Return when all are ready, or when waiting seems to be in vain."""
+        timeout = self._core.settings.answer_timeout
+        with trio.move_on_after(_LONGEST_LOOK * timeout):
+            while waiting := [shard for shard in shards if not self.is_ready(shard)]:
+                ready = trio.Event()
+                self.when_ready(waiting[0], ready.set)
+                with trio.move_on_after(timeout) as patience:
+                    await ready.wait()
+                if patience.cancelled_caught:
+                    return
 
     def is_up(self, shard: str, key: str) -> bool:
         """Whether any node holds the key; the shard is watched."""
