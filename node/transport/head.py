@@ -76,15 +76,12 @@ class RequestReader:
             self._skip_blank_lines()
         end = self._buffer.find(_END_OF_HEAD, max(0, self._fed - len(_END_OF_HEAD) + 1))
         stop = len(self._buffer) if end < 0 else end + len(_END_OF_HEAD)
-        self._message.feed(bytes(self._buffer[self._fed : stop]))
+        self._message.feed(self._buffer[self._fed : stop])
         self._fed = stop
         self._check_head_size()
         if end < 0:
             return False
-        head = bytes(self._buffer[:stop])
-        del self._buffer[:stop]
-        self._fed = 0
-        self._begin_message(head)
+        self._begin_message(stop)
         return True
 
     def _skip_blank_lines(self) -> None:
@@ -98,12 +95,15 @@ class RequestReader:
         if self._fed > self._limits.head:
             raise BadRequestError(431, f"The request head is over {self._limits.head} bytes. Send fewer headers.")
 
-    def _begin_message(self, head: bytes) -> None:
+    def _begin_message(self, stop: int) -> None:
+        """The head is complete: it is the buffer until `stop`."""
         message = self._message
         if message.upgrading and not message.is_websocket:
             # Another protocol, such as h2c: it may be ignored (RFC 9110 7.8), but the parser would drop the body.
             self._message = message = Message()
-            message.feed(_UPGRADE_HEADER.sub(b"", head))
+            message.feed(_UPGRADE_HEADER.sub(b"", self._buffer[:stop]))
+        del self._buffer[:stop]
+        self._fed = 0
         message.check_head()
         if message.length > self._limits.body:
             raise self._too_large()
@@ -113,10 +113,11 @@ class RequestReader:
         message = self._message
         if message.chunked:
             return self._read_chunks()
-        if len(self._buffer) < message.length:
+        length = message.length
+        if len(self._buffer) < length:
             return False
-        message.body += self._buffer[: message.length]
-        del self._buffer[: message.length]
+        message.body += self._buffer[:length]
+        del self._buffer[:length]
         return True
 
     def _read_chunks(self) -> bool:

@@ -88,7 +88,7 @@ class Message:
         self.expects_continue = False
         self.framing = 0
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | bytearray) -> None:
         """Parse more of the head, or of a chunked body. Raises BadRequestError."""
         try:
             self._parser.feed_data(data)
@@ -214,5 +214,6 @@ def _is_websocket_key(key: str) -> bool:
 
 def _split_target(target: bytes) -> tuple[str, str]:
     """Path and query of a target, also of one in absolute form (RFC 9112 3.2.2). The parser let only ASCII pass."""
-    path, _, query = _ABSOLUTE.sub("", target.decode("ascii"), count=1).partition("?")
+    text = target.decode("ascii")
+    path, _, query = (text if text.startswith("/") else _ABSOLUTE.sub("", text, count=1)).partition("?")
     return path or "/", query

@@ -6,7 +6,6 @@ it is told arrives in the Trio thread. Values only, no behaviour; a transport th
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -74,8 +73,7 @@ class Acceptor(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class ApiRequest:
+class ApiRequest(msgspec.Struct, frozen=True):
     """One complete HTTP request."""
 
     method: str
@@ -89,8 +87,7 @@ class ApiRequest:
     remote: str
 
 
-@dataclass(frozen=True, slots=True)
-class ApiResponse:
+class ApiResponse(msgspec.Struct, frozen=True):
     """The answer to one. Content-Length, Connection and Date are the transport's; a Content-Type in `headers` wins."""
 
     status: int
