@@ -1,8 +1,8 @@
-"""The HTTP API for backends: routes over `node.protocol` and the users of the cluster (protocol.md 8).
+"""The HTTP API for backends: routes over `node.protocol` and whoever is in the cluster (protocol.md 8).
 
-`routes` says what a path means, `rates` how many requests an app may make, `audience` whom an event reaches, and
-`handler` puts them in order. To add a route: a member of `routes.Route`, a case in `routes.find`, and what mypy then
-asks for in `handler.Api._act`.
+`routes` says what a path means, `rates` how much an app may do, `publishing` what a request sends, `lookups` what it asks
+the `audience`, and `handler` puts them in order. To add a route: a member of `routes.Route` and its path in `routes.find`,
+then what mypy asks for in `lookups.look_up`, and its description in `openapi.OPERATIONS`.
 """
 
 from node.api.handler import Api

@@ -59,6 +59,8 @@ class App(Table, frozen=True):
         float, about("Client events of one connection, 4301 beyond; 0 sets no limit.", ge=0, le=1_000_000)
     ] = 10.0
     max_event_bytes: Annotated[int, about("Longest `data` of one event.", ge=1, le=10_000_000)] = 10_240
+    channels_per_event: Annotated[int, about("Channels that one event of the API may go to.", ge=1, le=10_000)] = 100
+    events_per_batch: Annotated[int, about("Events that one batch of the API may hold.", ge=1, le=10_000)] = 10
     max_connections: Annotated[
         int,
         about(
@@ -88,6 +90,14 @@ class App(Table, frozen=True):
     ] = ()
     api_requests_per_second: Annotated[
         float, about("API requests of this app on one node, 429 beyond; 0 sets no limit.", ge=0, le=1_000_000)
+    ] = 0.0
+    api_events_per_second: Annotated[
+        float,
+        about(
+            "Events of this app through one node, counted for each channel of an event, 429 beyond; 0 sets no limit.",
+            ge=0,
+            le=1_000_000,
+        ),
     ] = 0.0
     require_tls: Annotated[bool, about("Close connections that came without TLS, with 4000.")] = False
 

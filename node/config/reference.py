@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from node.api.openapi import ERRORS, OPERATIONS
 from node.config.apps import App
 from node.config.keys import keys_of
 from node.config.settings import Settings
@@ -51,10 +52,23 @@ def metrics_table() -> str:
     return _table(("metric", "type", "labels", "meaning"), rows)
 
 
+def routes_table() -> str:
+    """Every route of the HTTP API."""
+    rows = ((f"`{route.method} {route.template}`", f"{operation.summary}.") for route, operation in OPERATIONS.items())
+    return _table(("route", "what it does"), rows)
+
+
+def statuses_table() -> str:
+    """Every error of the HTTP API."""
+    return _table(("status", "meaning"), ((str(status), text) for status, text in ERRORS.items()))
+
+
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "configuration": configuration_table,
     "apps": apps_table,
     "metrics": metrics_table,
+    "routes": routes_table,
+    "statuses": statuses_table,
 }
 
 

@@ -13,20 +13,24 @@ from typing import TypeVar
 
 import msgspec
 
+from node.protocol.attributes import split_info
 from node.protocol.channels import is_valid_channel, kind_of, server_to_user_channel
 from node.protocol.decoding import UNREADABLE, text_of
 from node.protocol.errors import ApiError, excerpt
 
-_RESERVED_PREFIXES = ("pusher:", "pusher_internal:")
-_SOCKET_ID = re.compile(r"[0-9]{1,20}\.[0-9]{1,20}")
+RESERVED_PREFIXES = ("pusher:", "pusher_internal:")
+SOCKET_ID = r"[0-9]{1,20}\.[0-9]{1,20}"
+
+_is_socket_id = re.compile(SOCKET_ID).fullmatch
 
 
 @dataclass(frozen=True, slots=True)
 class EventLimits:
-    """How much one request may hold: characters of a name, bytes of `data`, channels, events of a batch."""
+    """How much one request may hold: characters of names, bytes of `data`, channels, events of a batch."""
 
     name: int = 200
     data: int = 10240
+    channel_name: int = 200
     channels: int = 100
     batch: int = 10
 
@@ -34,8 +38,7 @@ class EventLimits:
 DEFAULT_LIMITS = EventLimits()
 
 
-@dataclass(frozen=True, slots=True)
-class ApiEvent:
+class ApiEvent(msgspec.Struct, frozen=True):
     """An event to publish. `channels` are valid and distinct; `info`: attributes of them for the answer.
 
     `socket_id` is the one connection, on whatever node, that shall not receive it (protocol.md 8.4).
@@ -48,39 +51,47 @@ class ApiEvent:
     info: tuple[str, ...] = ()
 
 
-class _UserEventBody(msgspec.Struct):
+class UserEventBody(msgspec.Struct):
+    """The body of `/users/{user}/events`."""
+
     name: str
     data: msgspec.Raw
     socket_id: str | None = None
 
 
-class _EventBody(_UserEventBody):
+class EventBody(UserEventBody):
+    """The body of `/events`."""
+
     channel: str | None = None
     channels: list[str] | None = None
     info: str | None = None
 
 
-class _BatchedBody(_UserEventBody, kw_only=True):
+class BatchedBody(UserEventBody, kw_only=True):
+    """One event in the body of `/batch_events`."""
+
     channel: str
     info: str | None = None
 
 
-class _BatchBody(msgspec.Struct):
-    batch: list[_BatchedBody]
+class BatchBody(msgspec.Struct):
+    """The body of `/batch_events`."""
+
+    batch: list[BatchedBody]
 
 
 _Body = TypeVar("_Body")
 
-_event_decoder = msgspec.json.Decoder(_EventBody)
-_user_event_decoder = msgspec.json.Decoder(_UserEventBody)
-_batch_decoder = msgspec.json.Decoder(_BatchBody)
+_event_decoder = msgspec.json.Decoder(EventBody)
+_user_event_decoder = msgspec.json.Decoder(UserEventBody)
+_batch_decoder = msgspec.json.Decoder(BatchBody)
 
 
 def decode_event(body: bytes, limits: EventLimits = DEFAULT_LIMITS) -> ApiEvent:
     """The body of `/events`. Raises `ApiError` 400, or 413 when `data` is too long."""
     event = _decode(_event_decoder, body)
     channels = _read_channels(_named_channels(event), limits)
-    return _read_common(event, channels, _read_info(event.info), limits)
+    return _read_common(event, channels, split_info(event.info), limits)
 
 
 def decode_batch(body: bytes, limits: EventLimits = DEFAULT_LIMITS) -> tuple[ApiEvent, ...]:
@@ -106,15 +117,15 @@ def _decode(decoder: msgspec.json.Decoder[_Body], body: bytes) -> _Body:
         raise ApiError(400, "Invalid body: expected a JSON object in UTF-8") from None
 
 
-def _read_batched(number: int, event: _BatchedBody, limits: EventLimits) -> ApiEvent:
+def _read_batched(number: int, event: BatchedBody, limits: EventLimits) -> ApiEvent:
     try:
         channels = _read_channels([event.channel], limits)
-        return _read_common(event, channels, _read_info(event.info), limits)
+        return _read_common(event, channels, split_info(event.info), limits)
     except ApiError as error:
         raise ApiError(error.status, f"batch[{number}]: {error.message}") from None
 
 
-def _read_common(event: _UserEventBody, channels: tuple[str, ...], info: tuple[str, ...], limits: EventLimits) -> ApiEvent:
+def _read_common(event: UserEventBody, channels: tuple[str, ...], info: tuple[str, ...], limits: EventLimits) -> ApiEvent:
     _check_name(event.name, limits.name)
     _check_socket_id(event.socket_id)
     return ApiEvent(event.name, _read_data(event.data, limits.data), channels, event.socket_id, info)
@@ -123,12 +134,12 @@ def _read_common(event: _UserEventBody, channels: tuple[str, ...], info: tuple[s
 def _check_name(name: str, limit: int) -> None:
     if not 1 <= len(name) <= limit:
         raise ApiError(400, f"Invalid event name: it must have 1 to {limit} characters, not {len(name)}")
-    if name.startswith(_RESERVED_PREFIXES):
+    if name.startswith(RESERVED_PREFIXES):
         raise ApiError(400, "Invalid event name: `pusher:` and `pusher_internal:` are reserved")
 
 
 def _check_socket_id(socket_id: str | None) -> None:
-    if socket_id is not None and not _SOCKET_ID.fullmatch(socket_id):
+    if socket_id is not None and not _is_socket_id(socket_id):
         given = excerpt(socket_id, 50)
         raise ApiError(400, f"Invalid socket_id '{given}': it must be two numbers with a dot between them")
 
@@ -144,11 +155,7 @@ def _read_data(data: msgspec.Raw, limit: int) -> str:
     return text
 
 
-def _read_info(info: str | None) -> tuple[str, ...]:
-    return tuple(part for part in (info or "").split(",") if part)
-
-
-def _named_channels(event: _EventBody) -> Sequence[str]:
+def _named_channels(event: EventBody) -> Sequence[str]:
     """What an event of its own names; `channels` wins over `channel`."""
     if event.channels is not None:
         return event.channels
@@ -163,15 +170,14 @@ def _read_channels(names: Sequence[str], limits: EventLimits) -> tuple[str, ...]
     if len(channels) > limits.channels:
         message = f"Too many channels: one event may go to {limits.channels}, this one has {len(channels)}"
         raise ApiError(400, message)
-    _check_channels(channels)
+    for channel in channels:
+        if not is_valid_channel(channel, limits.channel_name):
+            raise _invalid_channel(channel, limits.channel_name)
+    if len(channels) > 1 and any(kind_of(channel).is_encrypted for channel in channels):
+        raise ApiError(400, "An event for an encrypted channel goes to that channel alone: send one request each")
     return channels
 
 
-def _check_channels(channels: Sequence[str]) -> None:
-    for channel in channels:
-        if not is_valid_channel(channel):
-            name = excerpt(channel, 200)
-            allowed = "letters, digits and _-=@,.; up to 200 characters, or #server-to-user-<id>"
-            raise ApiError(400, f"Invalid channel name '{name}': a name is made of {allowed}")
-    if len(channels) > 1 and any(kind_of(channel).is_encrypted for channel in channels):
-        raise ApiError(400, "An event for an encrypted channel goes to that channel alone: send one request each")
+def _invalid_channel(channel: str, limit: int) -> ApiError:
+    allowed = f"letters, digits and _-=@,.; up to {limit} characters, or #server-to-user-<id>"
+    return ApiError(400, f"Invalid channel name '{excerpt(channel, 200)}': a name is made of {allowed}")

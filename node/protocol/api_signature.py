@@ -11,39 +11,58 @@ import hmac
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+import msgspec
+
 from node.protocol.errors import ApiError, excerpt
-from node.protocol.signatures import is_signed
-from node.protocol.targets import decode_percent, split_query
+from node.protocol.signatures import signer_of
+from node.protocol.targets import decode_percent
 
 TIMESTAMP_TOLERANCE = 600
 """Seconds that a request's timestamp may be off, in both directions."""
 
 _HOW_TO_SIGN = "sign the request with auth_key, auth_timestamp, auth_version, body_md5 and auth_signature"
-_TIMESTAMP = re.compile(r"[0-9]{1,15}")
+_is_timestamp = re.compile(r"[0-9]{1,15}").fullmatch
 _ARRAY_KEY = re.compile(r"(.+)\[[0-9]*\]")
 
 
-def auth_key_of(raw_query: str) -> str:
+class Query(msgspec.Struct, frozen=True):
+    """A query, read once for all that is asked of it. `parameters` by lower-case key, decoded; the last of the same key."""
+
+    raw: str
+    parameters: dict[str, str]
+
+
+def read_query(raw: str) -> Query:
+    """Read a query, percent-encoded as received."""
+    return Query(raw, _read_parameters(raw))
+
+
+def auth_key_of(query: Query) -> str:
     """The key that a request names, to find its app by. Raises `ApiError(401)` if there is none."""
-    return _required(_read_parameters(raw_query), "auth_key")
+    return _required(query.parameters, "auth_key")
+
+
+def arguments_of(query: Query) -> Mapping[str, str]:
+    """What a GET asks for: parameters as they were signed, PHP's arrays folded."""
+    return _fold_arrays(query.parameters) if "[" in query.raw or "%" in query.raw else query.parameters
 
 
 def verify_request(  # noqa: PLR0913, PLR0917, what is signed has this many parts
-    method: str, raw_path: str, raw_query: str, body: bytes, secrets: Sequence[str], now: float
+    method: str, raw_path: str, query: Query, body: bytes, secrets: Sequence[str], now: float
 ) -> None:
     """Check that the request was signed with one of the secrets, around `now` (unix time), over this body.
 
-    Path and query are percent-encoded as received, without the prefix of a reverse proxy. Raises
-    `ApiError(401)`.
+    The path is percent-encoded as received, without the prefix of a reverse proxy. Raises `ApiError(401)`.
     """
-    parameters = _read_parameters(raw_query)
+    parameters = query.parameters
     signature = _required(parameters, "auth_signature")
     _check_version(_required(parameters, "auth_version"))
     _check_timestamp(_required(parameters, "auth_timestamp"), now)
+    signer = signer_of(tuple(secrets))
     literal = _signed_text(method, raw_path, parameters)
-    if not is_signed(signature, literal, secrets):
-        others = set(_possible_texts(method, raw_path, raw_query)) - {literal}
-        if not any(is_signed(signature, text, secrets) for text in others):
+    if not signer.is_signed(signature, literal):
+        others = set(_possible_texts(method, raw_path, query.raw)) - {literal}
+        if not any(signer.is_signed(signature, text) for text in others):
             raise _wrong_signature(signature, literal)
     _check_body(parameters.get("body_md5"), body)
 
@@ -60,7 +79,7 @@ def _check_version(version: str) -> None:
 
 
 def _check_timestamp(timestamp: str, now: float) -> None:
-    if not _TIMESTAMP.fullmatch(timestamp):
+    if not _is_timestamp(timestamp):
         message = f"Invalid auth_timestamp '{excerpt(timestamp, 20)}': it must be unix time in seconds"
         raise ApiError(401, message)
     if abs(int(timestamp) - now) > TIMESTAMP_TOLERANCE:
@@ -95,13 +114,21 @@ def _possible_texts(method: str, raw_path: str, raw_query: str) -> Iterator[str]
 
 
 def _read_parameters(raw_query: str) -> dict[str, str]:
-    """Parameters by lower-case key, decoded once; of those with the same key, the last."""
-    return {decode_percent(key).lower(): decode_percent(value) for key, value in split_query(raw_query)}
+    escaped = "%" in raw_query
+    parameters: dict[str, str] = {}
+    for part in raw_query.split("&"):
+        key, equals, value = part.partition("=")
+        if not (key or equals):
+            continue
+        if escaped:
+            key, value = decode_percent(key), decode_percent(value)
+        parameters[key.lower()] = value
+    return parameters
 
 
 def _signed_text(method: str, path: str, parameters: Mapping[str, str]) -> str:
-    signed = sorted(item for item in parameters.items() if item[0] != "auth_signature")
-    query = "&".join(f"{key}={value}" for key, value in signed)
+    """The text of these parameters, all but the signature, which is one of them."""
+    query = "&".join([f"{key}={parameters[key]}" for key in sorted(parameters) if key != "auth_signature"])
     return f"{method.upper()}\n{path}\n{query}"
 
 

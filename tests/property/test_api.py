@@ -77,7 +77,7 @@ def test_request_is_answered_whatever_it_is(method: str, path: str, query: str, 
     response = ask(bench, method, path, query, body)
     assert response.status in STATUSES - {200, 400, 413}
     assert read_json(response)["error"]
-    assert bench.users.calls == []
+    assert bench.audience.calls == []
 
 
 @given(st.sampled_from(["GET", "POST"]), KNOWN_PATHS, BODIES)
@@ -95,4 +95,4 @@ def test_user_of_any_id_is_found_through_its_path(user_id: str, info: str) -> No
     for signed in (escaped, f"/apps/1001/users/{user_id}"):
         bench = Bench()
         assert ask(bench, "GET", escaped, sign_query("GET", signed, b"", info), b"").status == 200
-        assert bench.users.calls == [("count", "1001", user_id)]
+        assert bench.audience.calls == [("count", "1001", user_id)]

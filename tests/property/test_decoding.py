@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from node.protocol.api_body import DEFAULT_LIMITS, ApiEvent, decode_batch, decode_event, decode_user_event
-from node.protocol.api_signature import auth_key_of, verify_request
+from node.protocol.api_signature import arguments_of, auth_key_of, read_query, verify_request
 from node.protocol.channels import is_valid_channel, kind_of, server_to_user_channel, server_to_user_id
 from node.protocol.errors import ApiError, FatalError, ProtocolError
 from node.protocol.frames import encode_error, encode_event, encode_text
@@ -212,9 +212,10 @@ VALID_QUERY = st.just("auth_key=k&auth_timestamp=1&auth_version=1.0&auth_signatu
 @given(st.sampled_from(["GET", "POST"]) | ANY_TEXT, ANY_TEXT, ANY_TEXT | VALID_QUERY | mutated(VALID_QUERY), st.binary())
 def test_api_signature_is_refused_when_nobody_signed(method: str, path: str, query: str, body: bytes) -> None:
     """Whatever the request; and it names a key, or is told to."""
-    key = outcome(lambda: auth_key_of(query))
+    read = read_query(query)
+    key = outcome(lambda: auth_key_of(read))
     assert isinstance(key, str) or (isinstance(key, ApiError) and key.status == 401)
-    error = outcome(lambda: verify_request(method, path, query, body, ["secret"], 1.0))
+    error = outcome(lambda: verify_request(method, path, read, body, ["secret"], 1.0))
     assert isinstance(error, ApiError)
     assert error.status == 401
 
@@ -227,7 +228,9 @@ def test_api_signature_is_accepted_when_everything_is_escaped(user_id: str, para
     joined = "&".join(f"{key}={value}" for key, value in sorted(plain.items()))
     plain["auth_signature"] = sign("secret", f"POST\n/users/{user_id}\n{joined}")
     query = "&".join(f"{key}={quote(value, safe='')}" for key, value in plain.items())
-    verify_request("POST", f"/users/{quote(user_id, safe='')}", query, body, ["secret"], 1.0)
+    read = read_query(query)
+    verify_request("POST", f"/users/{quote(user_id, safe='')}", read, body, ["secret"], 1.0)
+    assert arguments_of(read) == plain
 
 
 @given(st.integers(0, 70_000))

@@ -1,15 +1,15 @@
-"""What the tests of the API share: users that only record, an API over them, and requests signed as SDKs do."""
+"""What the tests of the API share: a cluster that only records, an API over it, and requests signed as SDKs do."""
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from cluster import UserEvent
+from cluster import ChannelEvent, UserEvent
 from node.api import Api
 from node.config.apps import App, Apps
 from node.metrics import Metrics
@@ -30,27 +30,72 @@ ROUTES = [
     ("POST", "/apps/1001/users/1/events", "/apps/{app}/users/{user}/events", USER_EVENT),
     ("POST", "/apps/1001/users/1/terminate_connections", "/apps/{app}/users/{user}/terminate_connections", {}),
     ("POST", "/users/1/terminate_connections", "/users/{user}/terminate_connections", {}),
+    ("GET", "/apps/1001/channels", "/apps/{app}/channels", None),
+    ("GET", "/apps/1001/channels/room", "/apps/{app}/channels/{channel}", None),
+    ("GET", "/apps/1001/channels/presence-room/users", "/apps/{app}/channels/{channel}/users", None),
     ("GET", "/apps/1001/users/1", "/apps/{app}/users/{user}", None),
 ]
 each_route = pytest.mark.parametrize(("method", "path", "route", "body"), ROUTES, ids=[r[2] for r in ROUTES])
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The kept event of a cache channel."""
+
+    event: str
+    data: str
+    ttl: float
+
+
 @dataclass
-class RecordedUsers:
-    """Stands for the users of the cluster: notes what it is asked, and fails when told to."""
+class RecordedAudience:
+    """Stands for the cluster: notes what it is asked, answers from its fields, and fails when told to."""
 
     calls: list[tuple[object, ...]] = field(default_factory=list)
     connections: int = 0
+    subscriptions: Mapping[str, int] = field(default_factory=dict)
+    users: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    kept: Kept | None = None
     failure: Exception | None = None
 
-    def publish(self, app: App, events: Sequence[UserEvent], done: Callable[[bool], None]) -> None:
+    @property
+    def published(self) -> list[object]:
+        """The events that were published."""
+        return [event for call in self.calls if call[0] == "publish" for event in call[1:]]
+
+    def publish(self, app: App, events: Sequence[UserEvent | ChannelEvent], done: Callable[[bool], None]) -> None:
         """Note the events."""
-        del app
         if isinstance(self.failure, Unavailable):
             done(False)
             return
-        self._note("send", *events)
+        assert {event.app for event in events} <= {app.id}
+        self._note("publish", *events)
         done(True)
+
+    async def channels(self, app: App, prefix: str = "") -> Mapping[str, int]:
+        """Those of `subscriptions`."""
+        self._note("channels", app.id, prefix)
+        return {channel: count for channel, count in self.subscriptions.items() if channel.startswith(prefix)}
+
+    async def subscription_counts(self, app: App, channels: Collection[str]) -> Mapping[str, int]:
+        """From `subscriptions`."""
+        self._note("subscriptions", app.id, *sorted(channels))
+        return {channel: self.subscriptions.get(channel, 0) for channel in channels}
+
+    async def user_counts(self, app: App, channels: Collection[str]) -> Mapping[str, int]:
+        """From `users`."""
+        self._note("users", app.id, *sorted(channels))
+        return {channel: len(self.users.get(channel, ())) for channel in channels}
+
+    async def members(self, app: App, channel: str) -> Sequence[str]:
+        """From `users`."""
+        self._note("members", app.id, channel)
+        return self.users.get(channel, ())
+
+    async def cached(self, app: App, channel: str) -> Kept | None:
+        """The kept event."""
+        self._note("cached", app.id, channel)
+        return self.kept
 
     async def terminate_user(self, app: App, user_id: str) -> int:
         """Note the user."""
@@ -73,18 +118,27 @@ class Bench:
     """An API with all that it stands on, and a clock that moves when it is set."""
 
     apps: Apps = field(default_factory=lambda: Apps([APP, OTHER_APP, DISABLED_APP]))
-    users: RecordedUsers = field(default_factory=RecordedUsers)
+    audience: RecordedAudience = field(default_factory=RecordedAudience)
     metrics: Metrics = field(default_factory=Metrics)
     path_prefix: str = ""
     now: float = NOW
 
     def __post_init__(self) -> None:
-        self.api = Api(self.apps, self.users, self.metrics, lambda: self.now, path_prefix=self.path_prefix)
+        self.api = Api(self.apps, self.audience, self.metrics, lambda: self.now, path_prefix=self.path_prefix)
 
     async def send(self, request: ApiRequest) -> tuple[int, Any]:
         """The status and the JSON of the answer to a request."""
-        response = await self.api.handle(request)
+        response = await self.respond(request)
         return response.status, read_json(response)
+
+    async def respond(self, request: ApiRequest) -> ApiResponse:
+        """The answer to a request, as a transport with tasks only when they are needed gets it."""
+        answers: list[ApiResponse] = []
+        if not self.api.handle_nowait(request, answers.append):
+            assert answers == []
+            return await self.api.handle(request)
+        assert len(answers) == 1
+        return answers[0]
 
     def counted(self, route: str, status: int) -> float | None:
         """How many requests were counted for a route and a status."""

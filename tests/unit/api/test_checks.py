@@ -15,7 +15,7 @@ from tests.unit.api.support import (
     OTHER_APP,
     USER_EVENT,
     Bench,
-    RecordedUsers,
+    RecordedAudience,
     each_route,
     make_request,
     read_json,
@@ -30,7 +30,8 @@ from tests.unit.api.support import (
     [
         *("", "/", "/apps", "/apps/1001", "/apps/1001/", "/apps//events", "/apps/1001/events/", "/x/apps/1001/events"),
         *("/apps/1001/users", "/apps/1001/users/", "/apps/1001/users//events", "/users//terminate_connections"),
-        *("/users/1", "/users/1/events", "/apps/1001/users/1/2/events", "/apps/1001/channels", "apps/1001/events"),
+        *("/users/1", "/users/1/events", "/apps/1001/users/1/2/events", "apps/1001/events"),
+        *("/apps/1001/channels/", "/apps/1001/channels//users", "/apps/1001/channels/c/events", "/channels"),
     ],
 )
 async def test_path_is_refused_when_nothing_is_there(path: str) -> None:
@@ -47,7 +48,7 @@ async def test_method_is_refused_with_the_one_that_is_allowed(method: str, path:
     """405 with `Allow`, before anything about who asks."""
     bench = Bench()
     for other in {"GET", "POST", "PUT", "HEAD", "OPTIONS", "get"} - {method}:
-        response = await bench.api.handle(make_request(other, path))
+        response = await bench.respond(make_request(other, path))
         assert response.status == 405
         assert ("Allow", method) in response.headers
         assert route in read_json(response)["error"]
@@ -73,7 +74,7 @@ async def test_request_is_refused_when_path_and_key_name_different_apps(named: s
     """Also when it is signed well (8.1)."""
     bench = Bench()
     status, answer = await bench.send(sign_request("POST", f"/apps/{named}/events", EVENT))
-    assert (status, bench.users.calls) == (401, [])
+    assert (status, bench.audience.calls) == (401, [])
     assert answer["error"].startswith("The path names another app")
 
 
@@ -96,7 +97,7 @@ async def test_request_is_refused_when_it_is_not_signed_well(method: str, path: 
     bench = Bench()
     forger = App(id="1001", key=APP.key, secrets=OTHER_APP.secrets)
     status, answer = await bench.send(sign_request(method, path, body, app=forger))
-    assert (status, bench.users.calls) == (401, [])
+    assert (status, bench.audience.calls) == (401, [])
     assert answer["error"].startswith("Invalid signature: you should have sent HmacSHA256Hex")
 
 
@@ -139,7 +140,7 @@ async def test_app_is_refused_beyond_its_rate_until_time_has_passed() -> None:
     bench = Bench(apps=Apps([app, OTHER_APP]))
     request = sign_request("GET", "/apps/1/users/1", app=app)
     assert [(await bench.send(request))[0] for _ in range(3)] == [200, 200, 429]
-    response = await bench.api.handle(request)
+    response = await bench.respond(request)
     assert response.headers == (("Retry-After", "1"),)
     assert "2 requests per second" in read_json(response)["error"]
     assert (await bench.send(sign_request("GET", "/apps/1002/users/1", app=OTHER_APP)))[0] == 200
@@ -164,10 +165,10 @@ async def test_request_is_answered_503_when_the_cluster_cannot_be_reached(
     method: str, path: str, route: str, body: object
 ) -> None:
     """With `Retry-After`: it was not done, and can be sent again."""
-    bench = Bench(users=RecordedUsers(failure=Unavailable("bus away")))
+    bench = Bench(audience=RecordedAudience(failure=Unavailable("bus away")))
     if "batch" in path:
         body = {"batch": [{**USER_EVENT, "channel": "#server-to-user-1"}]}
-    response = await bench.api.handle(sign_request(method, path, body))
+    response = await bench.respond(sign_request(method, path, body))
     assert (response.status, response.headers) == (503, (("Retry-After", "1"),))
     assert "send the request again" in read_json(response)["error"]
     assert bench.counted(route, 503) == 1
@@ -175,7 +176,7 @@ async def test_request_is_answered_503_when_the_cluster_cannot_be_reached(
 
 async def test_request_is_answered_500_when_something_unexpected_happens() -> None:
     """One line in the log, without the request's content; counted twice: as an answer, and as an error."""
-    bench = Bench(users=RecordedUsers(failure=RuntimeError("broken")))
+    bench = Bench(audience=RecordedAudience(failure=RuntimeError("broken")))
     with capture_logs() as logs:
         status, answer = await bench.send(sign_request("POST", "/apps/1001/events", EVENT))
     assert (status, list(answer)) == (500, ["error"])

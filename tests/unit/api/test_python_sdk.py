@@ -7,13 +7,14 @@ from typing import Any
 import pusher
 import pytest
 
-from cluster import UserEvent
+from cluster import ChannelEvent, UserEvent
 from node.protocol.frames import encode_event
 from tests.unit.api.support import APP, Bench, make_request
 
 DATA = {"a": 1}
 BATCH = [{"channel": "#server-to-user-user-1", "name": "n", "data": DATA}]
-SENT = [("send", UserEvent("1001", "user-1", encode_event("n", "#server-to-user-user-1", '{"a": 1}'), None))]
+PUBLISHED = [("publish", ChannelEvent("1001", "room", encode_event("n", "room", '{"a": 1}'), None))]
+SENT = [("publish", UserEvent("1001", "user-1", encode_event("n", "#server-to-user-user-1", '{"a": 1}'), None))]
 
 
 class Recorder:
@@ -35,7 +36,7 @@ def make_sdk() -> Any:
 @pytest.mark.parametrize(
     ("call", "expected"),
     [
-        pytest.param(lambda sdk: sdk.trigger("room", "n", DATA), [], id="trigger"),
+        pytest.param(lambda sdk: sdk.trigger("room", "n", DATA), PUBLISHED, id="trigger"),
         pytest.param(lambda sdk: sdk.send_to_user("user-1", "n", DATA), SENT, id="send_to_user"),
         pytest.param(lambda sdk: sdk.trigger_batch(BATCH), SENT, id="trigger_batch"),
         pytest.param(
@@ -50,7 +51,26 @@ async def test_sdk_is_understood(call: Callable[[Any], Any], expected: list[tupl
     bench = Bench(now=time.time())
     request = call(make_sdk())
     answer = await bench.send(make_request(request.method, request.path, request.query_string, request.body))
-    assert (answer, bench.users.calls) == ((200, {}), expected)
+    assert (answer, bench.audience.calls) == ((200, {}), expected)
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda sdk: sdk.channels_info("presence-", ["user_count"]), {"channels": {"presence-a": {"user_count": 1}}}),
+        (lambda sdk: sdk.channels_info(), {"channels": {"presence-a": {}, "room": {}}}),
+        (lambda sdk: sdk.channel_info("room", ["subscription_count"]), {"occupied": True, "subscription_count": 3}),
+        (lambda sdk: sdk.users_info("presence-a"), {"users": [{"id": "ann"}]}),
+    ],
+)
+async def test_sdk_is_answered_when_it_asks(call: Callable[[Any], Any], expected: object) -> None:
+    """Its attributes, its prefix, and the MD5 of nothing that it signs."""
+    bench = Bench(now=time.time())
+    bench.audience.subscriptions = {"presence-a": 2, "room": 3}
+    bench.audience.users = {"presence-a": ["ann"]}
+    request = call(make_sdk())
+    answer = await bench.send(make_request(request.method, request.path, request.query_string, request.body))
+    assert answer == (200, expected)
 
 
 async def test_sdk_is_understood_when_it_signs_an_empty_body() -> None:

@@ -53,3 +53,14 @@ def test_clock_that_was_set_back_neither_fills_nor_blocks() -> None:
     """It goes on from the new time."""
     rates = Rates()
     assert [allowed(rates, 10, now) for now in (1000.0, 10.0, 10.5)] == [10, 0, 5]
+
+
+def test_what_costs_more_than_a_bucket_is_owed() -> None:
+    """It waits for a full bucket, and the rate holds afterwards."""
+    rates = Rates()
+    rates.take("a", 10, 0.0)
+    assert rates.wait("a", 10, 0.0, cost=100) == pytest.approx(0.1)
+    assert rates.wait("a", 10, 0.1, cost=100) == 0
+    rates.take("a", 10, 0.1, cost=100)
+    assert rates.wait("a", 10, 0.1) == pytest.approx(9.1)
+    assert rates.wait("a", 10, 9.3) == 0

@@ -1,11 +1,12 @@
 """Signatures of HTTP requests, as the SDKs make them (protocol.md 8.2)."""
 
 import hashlib
+from collections.abc import Sequence
 from urllib.parse import quote
 
 import pytest
 
-from node.protocol.api_signature import auth_key_of, verify_request
+from node.protocol.api_signature import arguments_of, auth_key_of, read_query, verify_request
 from node.protocol.errors import ApiError
 from node.protocol.signatures import sign
 from tests.unit.protocol.wire import KEY, SECRET
@@ -28,12 +29,19 @@ def signed(path: str, parameters: dict[str, str], method: str = "GET", secret: s
     return f"{query}&auth_signature={sign(secret, text)}"
 
 
+def verify(  # noqa: PLR0917
+    method: str, path: str, query: str, body: bytes, secrets: Sequence[str], now: float
+) -> None:
+    """Check a request as it comes over the wire."""
+    verify_request(method, path, read_query(query), body, secrets, now)
+
+
 def refusal(  # noqa: PLR0917
     method: str, path: str, query: str, body: bytes = b"", now: float = NOW, secrets: tuple[str, ...] = (SECRET,)
 ) -> str:
     """The message of the error that a request raises, which must have the status 401."""
     with pytest.raises(ApiError) as caught:
-        verify_request(method, path, query, body, secrets, now)
+        verify(method, path, query, body, secrets, now)
     assert caught.value.status == 401
     return caught.value.message
 
@@ -41,24 +49,24 @@ def refusal(  # noqa: PLR0917
 def test_request_of_the_published_vector_is_accepted() -> None:
     """The vector of 8.2."""
     assert hashlib.md5(BODY).hexdigest() == BODY_MD5  # noqa: S324
-    verify_request("POST", "/apps/3/events", VECTOR_QUERY, BODY, [SECRET], NOW)
+    verify("POST", "/apps/3/events", VECTOR_QUERY, BODY, [SECRET], NOW)
 
 
 def test_request_is_accepted_under_any_secret_and_any_order_of_parameters() -> None:
     """Rotation, and a query that is not sorted."""
     shuffled = "&".join(reversed(VECTOR_QUERY.split("&")))
-    verify_request("post", "/apps/3/events", shuffled, BODY, ["new", SECRET], NOW)
+    verify("post", "/apps/3/events", shuffled, BODY, ["new", SECRET], NOW)
 
 
 def test_request_is_accepted_with_body_md5_of_an_empty_body() -> None:
     """Python's SDK sends it on GET."""
     query = signed("/apps/3/users/1", {**AUTH, "body_md5": EMPTY_MD5})
-    verify_request("GET", "/apps/3/users/1", query, b"", [SECRET], NOW)
+    verify("GET", "/apps/3/users/1", query, b"", [SECRET], NOW)
 
 
 def test_request_is_accepted_without_body_md5_when_there_is_no_body() -> None:
     """Others leave it out."""
-    verify_request("GET", "/p", signed("/p", AUTH), b"", [SECRET], NOW)
+    verify("GET", "/p", signed("/p", AUTH), b"", [SECRET], NOW)
 
 
 def test_request_is_refused_without_body_md5_when_there_is_a_body() -> None:
@@ -75,7 +83,7 @@ def test_request_is_refused_when_the_body_is_another(body: bytes) -> None:
 @pytest.mark.parametrize("off", [-600, 0, 600])
 def test_request_is_accepted_within_ten_minutes(off: int) -> None:
     """In both directions, the bound included."""
-    verify_request("POST", "/apps/3/events", VECTOR_QUERY, BODY, [SECRET], NOW + off)
+    verify("POST", "/apps/3/events", VECTOR_QUERY, BODY, [SECRET], NOW + off)
 
 
 @pytest.mark.parametrize("off", [-601, 601])
@@ -143,20 +151,20 @@ def test_request_is_accepted_when_values_are_escaped_on_the_way(value: str) -> N
     """PHP's HTTP library escapes what was signed plain."""
     query = signed("/p", {**AUTH, "info": value})
     escaped = query.replace(f"info={value}", f"info={quote(value, safe='')}")
-    verify_request("GET", "/p", escaped, b"", [SECRET], NOW)
+    verify("GET", "/p", escaped, b"", [SECRET], NOW)
 
 
 @pytest.mark.parametrize("value", ["a,b", "a=b", "a@b;c"])
 def test_request_is_accepted_when_values_arrive_raw(value: str) -> None:
     """Node, Python and Go put them into the URL as they are."""
-    verify_request("GET", "/p", signed("/p", {**AUTH, "info": value}), b"", [SECRET], NOW)
+    verify("GET", "/p", signed("/p", {**AUTH, "info": value}), b"", [SECRET], NOW)
 
 
 @pytest.mark.parametrize(("meant", "sent"), [("a+b", "a+b"), ("a+b", "a%2Bb"), ("a b", "a+b"), ("a b", "a%20b")])
 def test_request_is_accepted_when_plus_is_itself_or_a_space(meant: str, sent: str) -> None:
     """Literally first, then as a form has it."""
     query = signed("/p", {**AUTH, "info": meant}).replace(f"info={meant}", f"info={sent}")
-    verify_request("GET", "/p", query, b"", [SECRET], NOW)
+    verify("GET", "/p", query, b"", [SECRET], NOW)
 
 
 @pytest.mark.parametrize("brackets", ["[]", "%5B%5D"])
@@ -165,31 +173,50 @@ def test_request_is_accepted_when_php_sends_an_array(brackets: str) -> None:
     opening, closing = brackets[: len(brackets) // 2], brackets[len(brackets) // 2 :]
     query = signed("/p", {**AUTH, "info": "a,b"})
     array = f"info{opening}0{closing}=a&info{opening}1{closing}=b"
-    verify_request("GET", "/p", query.replace("info=a,b", array), b"", [SECRET], NOW)
+    verify("GET", "/p", query.replace("info=a,b", array), b"", [SECRET], NOW)
 
 
 def test_request_is_accepted_when_brackets_were_signed_literally() -> None:
     """Whoever signs what it sends is right too."""
-    verify_request("GET", "/p", signed("/p", {**AUTH, "info[0]": "a"}), b"", [SECRET], NOW)
+    verify("GET", "/p", signed("/p", {**AUTH, "info[0]": "a"}), b"", [SECRET], NOW)
 
 
 def test_request_is_accepted_when_keys_are_signed_in_lower_case() -> None:
     """Keys are lower-cased before they are sorted."""
     query = signed("/p", {**AUTH, "zoom": "1"}).replace("zoom", "Zoom")
-    verify_request("GET", "/p", query, b"", [SECRET], NOW)
+    verify("GET", "/p", query, b"", [SECRET], NOW)
 
 
 def test_request_counts_the_last_of_duplicate_keys() -> None:
     """Both for what is signed and for what is read."""
     query = signed("/p", {**AUTH, "info": "b"})
-    verify_request("GET", "/p", f"info=a&auth_version=3&{query}", b"", [SECRET], NOW)
+    verify("GET", "/p", f"info=a&auth_version=3&{query}", b"", [SECRET], NOW)
 
 
 @pytest.mark.parametrize("signed_path", ["/apps/3/users/x y/ü/events", "/apps/3/users/x%20y%2F%C3%BC/events"])
 def test_request_is_accepted_when_the_path_was_signed_raw_or_escaped(signed_path: str) -> None:
     """Node signs the plain path, then its HTTP library escapes it."""
     query = signed(signed_path, AUTH)
-    verify_request("GET", "/apps/3/users/x%20y%2F%C3%BC/events", query, b"", [SECRET], NOW)
+    verify("GET", "/apps/3/users/x%20y%2F%C3%BC/events", query, b"", [SECRET], NOW)
+
+
+@pytest.mark.parametrize(
+    ("query", "info"),
+    [
+        ("info=a,b", "a,b"),
+        ("info=a%2Cb", "a,b"),
+        ("Info=a", "a"),
+        ("info[0]=a&info[1]=b", "a,b"),
+        ("info%5B%5D=a", "a"),
+        ("info[]=a&info[]=b", "b"),
+        ("info=a&info=b", "b"),
+        ("info=", ""),
+        ("x=1&&=", None),
+    ],
+)
+def test_arguments_are_read_as_they_were_signed(query: str, info: str | None) -> None:
+    """Decoded once, PHP's arrays as the list that it signed, the last of the same key."""
+    assert arguments_of(read_query(query)).get("info") == info
 
 
 def test_path_is_decoded_only_once() -> None:
@@ -199,14 +226,14 @@ def test_path_is_decoded_only_once() -> None:
 
 def test_auth_key_is_found_in_the_query() -> None:
     """Decoded, whatever its case and place."""
-    assert auth_key_of("x=1&Auth_Key=a%2Db") == "a-b"
+    assert auth_key_of(read_query("x=1&Auth_Key=a%2Db")) == "a-b"
 
 
 @pytest.mark.parametrize("query", ["", "auth_key", "auth_key=", "key=1", "auth_keys=1"])
 def test_auth_key_is_asked_for_when_it_is_missing(query: str) -> None:
     """Whose request it is must be known first."""
     with pytest.raises(ApiError, match="Missing auth_key") as caught:
-        auth_key_of(query)
+        auth_key_of(read_query(query))
     assert caught.value.status == 401
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from node.protocol.errors import ProtocolError
-from node.protocol.signatures import channel_string, sign, user_string, verify_signature
+from node.protocol.signatures import channel_string, sign, signer_of, user_string, verify_signature
 from tests.unit.protocol.wire import KEY, SECRET
 
 USER_TEXT = '1234.1234::user::{"id":"12345"}'
@@ -100,3 +100,12 @@ def test_refusal_is_bounded_when_the_client_sent_very_much() -> None:
     with pytest.raises(ProtocolError) as caught:
         verify_signature(f"{KEY}:{'s' * 100_000}", "t" * 100_000, KEY, [SECRET])
     assert len(caught.value.message) < 2200
+
+
+@pytest.mark.parametrize("secrets", [(), ("a",), ("a", "ß" * 100)])
+def test_signer_finds_the_signatures_of_exactly_its_secrets(secrets: tuple[str, ...]) -> None:
+    """As often as it is asked: a digest does not spoil the next one."""
+    signer = signer_of(secrets)
+    for secret in ("a", "ß" * 100, "other"):
+        for text in ("one", "two", ""):
+            assert signer.is_signed(sign(secret, text), text) == (secret in secrets)
