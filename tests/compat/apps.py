@@ -1,5 +1,6 @@
 """The apps of the compatibility tests' cluster, and how their owner describes users and vouches for them."""
 
+import base64
 import json
 from collections.abc import Sequence
 from itertools import count
@@ -13,6 +14,9 @@ NOT_YET_ROTATED = Credentials("1003", "rotating-key", "old-secret")
 GUARDED = Credentials("1004", "guarded-key", "guarded-secret")
 SHORT = Credentials("1005", "short-key", "short-secret")
 """As the owner of each app knows it."""
+
+MASTER_KEY = base64.b64encode(bytes(range(32))).decode()
+"""What encrypted channels' keys are derived from; no node knows it."""
 
 APPS = """
 [[apps]]

@@ -10,7 +10,7 @@ import trio
 
 from tests.api_client import ApiClient
 from tests.client import Credentials
-from tests.compat.apps import MAIN
+from tests.compat.apps import MAIN, MASTER_KEY
 from tests.processes import LOOPBACK, Node
 
 PATIENCE = 15.0
@@ -22,7 +22,13 @@ class Backend(ApiClient):
     def __init__(self, node: Node, app: Credentials = MAIN) -> None:
         super().__init__(app, node.port)
         self.sdk: Any = pusher.Pusher(
-            app_id=app.app_id, key=app.key, secret=app.secret, host=LOOPBACK, port=node.port, ssl=False
+            app_id=app.app_id,
+            key=app.key,
+            secret=app.secret,
+            host=LOOPBACK,
+            port=node.port,
+            ssl=False,
+            encryption_master_key_base64=MASTER_KEY,
         )
 
     async def tell(self, user: str, event: str, data: object, **fields: object) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import trio
 
 from tests.client import Credentials
-from tests.compat.apps import MAIN, token, user_data
+from tests.compat.apps import MAIN, MASTER_KEY, token, user_data
 from tests.processes import LOOPBACK, Node
 
 DRIVER = Path(__file__).with_name("driver.mjs")
@@ -161,7 +161,8 @@ class Browser:
         number = next(self._names)
         self._calls[number], answers = trio.open_memory_channel[dict[str, Any]](1)
         sdk = {"appId": app.app_id, "key": app.key, "secret": app.secret, "host": LOOPBACK, "port": node.port}
-        await self._write(call=number, sdk={**sdk, "useTLS": False}, method=method, arguments=arguments)
+        more = {"useTLS": False, "encryptionMasterKeyBase64": MASTER_KEY}
+        await self._write(call=number, sdk={**sdk, **more}, method=method, arguments=arguments)
         with trio.fail_after(PATIENCE):
             answer = await answers.receive()
         if "error" in answer:
