@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 
 from tests.client import Credentials
@@ -13,6 +13,7 @@ ROTATED = Credentials("1003", "rotating-key", "new-secret")
 NOT_YET_ROTATED = Credentials("1003", "rotating-key", "old-secret")
 GUARDED = Credentials("1004", "guarded-key", "guarded-secret")
 SHORT = Credentials("1005", "short-key", "short-secret")
+CHANNELS = Credentials("1007", "channels-key", "channels-secret")
 """As the owner of each app knows it."""
 
 MASTER_KEY = base64.b64encode(bytes(range(32))).decode()
@@ -46,6 +47,15 @@ id = "1005"
 key = "short-key"
 secret = "short-secret"
 watchlist_limit = 2
+
+[[apps]]
+id = "1007"
+key = "channels-key"
+secret = "channels-secret"
+client_events = true
+subscription_count = true
+presence_members = 3
+cache_ttl = 60
 """
 """As the nodes know them."""
 
@@ -67,3 +77,13 @@ def user_data(user_id: object, watching: Sequence[object] = (), **fields: object
 def token(app: Credentials, socket_id: str, description: str) -> dict[str, str]:
     """What an authentication endpoint answers: the signed `description` (protocol.md 2.2)."""
     return {"auth": f"{app.key}:{app.sign(f'{socket_id}::user::{description}')}", "user_data": description}
+
+
+def subscription_token(
+    app: Credentials, socket_id: str, channel: str, member: Mapping[str, object] | None = None
+) -> dict[str, str]:
+    """What an authorization endpoint answers (protocol.md 6.2)."""
+    if member is None:
+        return {"auth": f"{app.key}:{app.sign(f'{socket_id}:{channel}')}"}
+    data = json.dumps(member)
+    return {"auth": f"{app.key}:{app.sign(f'{socket_id}:{channel}:{data}')}", "channel_data": data}

@@ -16,7 +16,7 @@ from typing import Any
 import trio
 
 from tests.client import Credentials
-from tests.compat.apps import MAIN, MASTER_KEY, token, user_data
+from tests.compat.apps import MAIN, MASTER_KEY, subscription_token, token, user_data
 from tests.processes import LOOPBACK, Node
 
 DRIVER = Path(__file__).with_name("driver.mjs")
@@ -39,10 +39,13 @@ class SdkError(Exception):
 class Tab:
     """One client of the library. `socket_id` is that of its newest connection."""
 
-    def __init__(self, browser: "Browser", name: str, authenticate: Authenticate) -> None:
+    def __init__(self, browser: "Browser", name: str, authenticate: Authenticate, app: Credentials) -> None:
         self.name = name
+        self.app = app
         self.authenticate = authenticate
         self.socket_id = ""
+        self.members: dict[str, Mapping[str, object] | None] = {}
+        """Who it is in each channel; None without channel data."""
         self.answer: Mapping[str, str] = {}
         """What the authentication endpoint answered last."""
         self.endpoint_takes = 0.0
@@ -88,6 +91,19 @@ class Tab:
         """`pusher.disconnect()`, as closing the page does."""
         await self._browser.command(self, "disconnect")
         await self.sees("disconnected")
+
+    async def subscribe(self, channel: str, member: Mapping[str, object] | None = None) -> None:
+        """`pusher.subscribe(channel)`, as this member; everything that the channel hears is reported."""
+        self.members[channel] = member
+        await self._browser.command(self, "subscribe", channel=channel)
+
+    async def unsubscribe(self, channel: str) -> None:
+        """`pusher.unsubscribe(channel)`."""
+        await self._browser.command(self, "unsubscribe", channel=channel)
+
+    async def trigger(self, channel: str, event: str, data: object) -> None:
+        """`channel.trigger(event, data)`."""
+        await self._browser.command(self, "trigger", channel=channel, event=event, data=data)
 
     async def send(self, event: str, data: object) -> None:
         """Send a message as the library would, with nothing checked."""
@@ -152,7 +168,7 @@ class Browser:
         """A tab that is not open yet."""
         name = f"tab {next(self._names)} ({user[:20]})"
         description = user_data(user, watching)
-        tab = Tab(self, name, authenticate or (lambda socket_id: token(app, socket_id, description)))
+        tab = Tab(self, name, authenticate or (lambda socket_id: token(app, socket_id, description)), app)
         self.tabs[name] = tab
         return tab
 
@@ -190,6 +206,8 @@ class Browser:
                 self._calls.pop(number).send_nowait(message)
             case {"tab": name, "saw": what}:
                 self.tabs[name].report(what, message.get("socket_id", ""))
+            case {"tab": name, "asks": socket_id, "channel": channel}:
+                self._nursery.start_soon(self._authorize, self.tabs[name], socket_id, channel)
             case {"tab": name, "asks": socket_id}:
                 self._nursery.start_soon(self._authenticate, self.tabs[name], socket_id)
 
@@ -201,6 +219,10 @@ class Browser:
             await self.command(tab, "authenticate", socket_id=socket_id, error=str(refusal))
         else:
             await self.command(tab, "authenticate", socket_id=socket_id, token=tab.answer)
+
+    async def _authorize(self, tab: Tab, socket_id: str, channel: str) -> None:
+        answer = subscription_token(tab.app, socket_id, channel, tab.members[channel])
+        await self.command(tab, "authorize", socket_id=socket_id, channel=channel, token=answer)
 
     async def _write(self, **command: object) -> None:
         assert self._process.stdin is not None

@@ -5,6 +5,10 @@
    {tab, do: "sign in" | "connect" | "disconnect"}
    {tab, do: "send", event, data}                                    as the library sends, with nothing checked
    {tab, do: "authenticate", socket_id, error, token}                the answer to {tab, asks: socket_id}
+   {tab, do: "subscribe", channel}                                   {tab, saw: [channel, event, data]} for all of it
+   {tab, do: "unsubscribe", channel}
+   {tab, do: "trigger", channel, event, data}                        whether the library lets it go is its affair
+   {tab, do: "authorize", socket_id, channel, error, token}          the answer to {tab, asks: socket_id, channel}
    {call, sdk: {...}, method, arguments}                             {call, result} or {call, error: {status, text}}
 
    A tab decides nothing: who it signs in as is asked for in every sign-in, unless `options` name an endpoint.
@@ -34,6 +38,7 @@ class Tab {
       forceTLS: false,
       enabledTransports: ["ws"],
       userAuthentication: { customHandler: (request, answer) => this.ask(request.socketId, answer) },
+      channelAuthorization: { customHandler: (request, answer) => this.askFor(request, answer) },
       ...options,
     }
     if (library === "laravel-echo") {
@@ -71,6 +76,17 @@ class Tab {
     report({ tab: this.name, asks: socketId })
   }
 
+  askFor({ socketId, channelName }, answer) {
+    this.waiting.set(`${socketId} ${channelName}`, answer)
+    report({ tab: this.name, asks: socketId, channel: channelName })
+  }
+
+  subscribe(name) {
+    const channel = this.pusher.subscribe(name)
+    channel.bind_global((event, data) => this.saw(name, event, data))
+    channel.bind("client-told", (_, { user_id } = {}) => this.saw(name, "told by", user_id ?? null))
+  }
+
   perform(command) {
     switch (command.do) {
       case "sign in":
@@ -81,6 +97,18 @@ class Tab {
         return this.pusher.disconnect()
       case "send":
         return this.pusher.send_event(command.event, command.data)
+      case "subscribe":
+        return this.subscribe(command.channel)
+      case "unsubscribe":
+        return this.pusher.unsubscribe(command.channel)
+      case "trigger":
+        return this.pusher.channel(command.channel).trigger(command.event, command.data)
+      case "authorize": {
+        const key = `${command.socket_id} ${command.channel}`
+        const answer = this.waiting.get(key)
+        this.waiting.delete(key)
+        return command.error ? answer(new Error(command.error), null) : answer(null, command.token)
+      }
       case "authenticate": {
         const answer = this.waiting.get(command.socket_id)
         this.waiting.delete(command.socket_id)
