@@ -13,6 +13,7 @@ the order; what one subscriber alone is told is offered directly, before it is a
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import structlog
 import trio
@@ -75,7 +76,7 @@ class Channels:
         key = connection.app.id, subscription.channel
         channel = self._channels.get(key) or self._open(connection.app, subscription)
         channel.needs += 1
-        done = partial(self._settle, connection, subscription, channel)
+        done = partial(self._settle, self._answer, connection, subscription, channel)
         self.member.confirm_channel(*key, channel.shards, done)
 
     def _open(self, app: App, subscription: Subscription) -> Channel:
@@ -102,22 +103,31 @@ class Channels:
             self.member.unwatch(channel.shards)
         self._metrics.of_app(app).channels.dec()
 
-    def _settle(self, connection: Connection, subscription: Subscription, channel: Channel, confirmed: bool) -> None:
-        """The cluster has answered; the subscription may have been given up meanwhile, and all of it was let go then."""
+    def _settle(
+        self, step: Callable[..., None], connection: Connection, subscription: Subscription, channel: Channel, *answer: Any
+    ) -> None:
+        """The cluster has answered: take the next step with it.
+
+        The subscription may have been given up meanwhile, and all of it was let go then.
+        """
         try:
-            if not connection.holds(subscription):
-                self._metrics.of_app(channel.app.id).subscription_superseded.inc()
-            elif not confirmed:
-                self._give_up(connection, subscription, channel)
-            elif channel.kind.is_cache:
-                done = partial(self._recalled, connection, subscription, channel)
-                self.member.recall(channel.app.id, channel.name, done)
+            if connection.holds(subscription):
+                step(connection, subscription, channel, *answer)
             else:
-                self._welcome(connection, subscription, channel)
+                self._metrics.of_app(channel.app.id).subscription_superseded.inc()
         except Exception:  # a bug of ours that one subscription shows ends one connection, not the cluster member
             self._metrics.errors.labels("subscription").inc()
             log.exception("a subscription was not completed", app=channel.app.id)
             self._disconnect(connection, CloseCode.OVER_CAPACITY, "Internal error")
+
+    def _answer(self, connection: Connection, subscription: Subscription, channel: Channel, confirmed: bool) -> None:
+        if not confirmed:
+            self._give_up(connection, subscription, channel)
+        elif channel.kind.is_cache:
+            done = partial(self._settle, self._replay, connection, subscription, channel)
+            self.member.recall(channel.app.id, channel.name, done)
+        else:
+            self._welcome(connection, subscription, channel)
 
     def _give_up(self, connection: Connection, subscription: Subscription, channel: Channel) -> None:
         self._metrics.of_app(channel.app.id).subscription_unavailable.inc()
@@ -126,16 +136,15 @@ class Channels:
         connection.transport.offer(frame)
         self._disconnect(connection, CloseCode.OVER_CAPACITY, _UNAVAILABLE)
 
-    def _recalled(
+    def _replay(
         self, connection: Connection, subscription: Subscription, channel: Channel, frame: bytes | None, _ttl: float
     ) -> None:
-        """The last event of a cache channel, or its lack, is known (protocol.md 6.6)."""
-        if not connection.holds(subscription):
-            self._metrics.of_app(channel.app.id).subscription_superseded.inc()
-        elif self._welcome(connection, subscription, channel):
-            connection.transport.offer(frame or frames.encode_cache_miss(channel.name))
-            if frame is None:
-                self.webhooks.cache_miss(channel.app, channel.name)
+        """The last event of a cache channel, or its lack, is known: it follows the success (protocol.md 6.6)."""
+        if not self._welcome(connection, subscription, channel):
+            return
+        connection.transport.offer(frame or frames.encode_cache_miss(channel.name))
+        if frame is None:
+            self.webhooks.cache_miss(channel.app, channel.name)
 
     def _welcome(self, connection: Connection, subscription: Subscription, channel: Channel) -> bool:
         """Subscribed: the others learn of a new member, and the subscriber gets the success. False: there is no room."""
@@ -216,9 +225,6 @@ class Channels:
         channel = self._channels.get((event.app, event.channel))
         if channel is None:
             return False
-        if self._fanout.is_full:
-            self._metrics.fanout_dropped.inc()
-            return True
         self._metrics.of_app(event.app).channel_deliveries.inc(len(channel.receivers))
         self._fanout.deliver(channel, channel.receivers, event.frame, event.except_socket_id)
         return True
@@ -251,7 +257,7 @@ class Channels:
                 frame = frames.encode_member_added(edge.channel, edge.user, edge.info)
             else:
                 frame = frames.encode_member_removed(edge.channel, edge.user)
-            self._fanout.deliver(channel, channel.receivers, frame)
+            self._fanout.deliver(channel, channel.receivers, frame, essential=True)
 
     # -- counts ---------------------------------------------------------------------------------------------------
 
@@ -271,7 +277,9 @@ class Channels:
 
     def _tell_count(self, channel: Channel) -> None:
         count = self.member.count_of(channel.app.id, channel.name)
-        self._fanout.deliver(channel, channel.receivers, frames.encode_subscription_count(channel.name, count))
+        self._fanout.deliver(
+            channel, channel.receivers, frames.encode_subscription_count(channel.name, count), essential=True
+        )
 
     async def run(self) -> None:
         """Tell counts that are due, until cancelled."""

@@ -244,6 +244,47 @@ async def test_nobody_here_is_told_an_event_that_the_bus_cannot_carry(autojump_c
         assert client.read() == []
 
 
+async def test_node_that_is_far_behind_takes_nothing_more_from_publishers(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They get a 503 and may try again; those who are there hear nothing of it."""
+    async with run_nodes() as (node,):
+        client = await subscribed(node, "x")
+        with monkeypatch.context() as patch:
+            patch.setattr("node.fanout._BACKLOG", 0)
+            with pytest.raises(Unavailable):
+                await node.publish("x", "e")
+        assert client.read() == []
+        await node.publish("x", "f")
+        assert client.read() == ["x f {}"]
+
+
+async def test_large_audience_hears_everything_in_order_and_once(autojump_clock: MockClock) -> None:
+    """The subscribers of a channel, and the connections of one user; newcomers from their success on."""
+    async with run_nodes(nodes=2) as nodes:
+        clients = [Client(nodes[number % 2].hub) for number in range(600)]
+        for client in clients:
+            client.subscribe("x")
+            client.sign_in("ann")
+        await settle(2)
+        assert all(sorted(client.read()) == ["signed in ann", "subscribed x"] for client in clients)
+        late = Client(nodes[0].hub)
+        for number in range(6):
+            await nodes[0].publish("x", f"e{number}")
+            await nodes[1].send("ann", f"u{number}")
+            if number == 2:
+                late.subscribe("x")
+                clients[0].unsubscribe("x")
+        await settle(2)
+        channel = [f"x e{number} {{}}" for number in range(6)]
+        user = [f"#server-to-user-ann u{number} {{}}" for number in range(6)]
+        for client in clients[1:]:
+            told = client.read()
+            assert [words for words in told if words.startswith("x ")] == channel
+            assert [words for words in told if words.startswith("#")] == user
+        assert late.read() == ["subscribed x", *channel[3:]]
+
+
 async def test_bug_in_a_subscription_ends_one_connection_only(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

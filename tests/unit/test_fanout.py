@@ -141,16 +141,23 @@ async def test_many_small_audiences_do_not_stop_the_others_either(crowd: list[Co
     assert told(crowd[0], crowd[-1]) == [[b"a", b"b"], [b"a"]]
 
 
-async def test_fan_out_says_when_it_is_full(crowd: list[Connection], monkeypatch: pytest.MonkeyPatch) -> None:
-    """And when it is not any more. What belongs to the channel itself goes through all the same."""
+async def test_fan_out_drops_what_it_cannot_keep_but_for_the_essential(
+    crowd: list[Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a whole, counted, and not any more once there is room; whoever publishes can ask before."""
     monkeypatch.setattr(fanout, "_BACKLOG", 2 * MANY)
-    fan = Fanout(Metrics())
-    for frame in frames(3):
+    metrics = Metrics()
+    fan = Fanout(metrics)
+    for frame in frames(4):
+        assert fan.is_full is (frame in {b"2", b"3"})
         fan.deliver("x", crowd, frame)
-        assert fan.is_full is (frame != b"0")
+    fan.deliver("x", crowd, b"essential", essential=True)
     await serve(fan)
-    assert not fan.is_full
-    assert told(crowd[0]) == [list(frames(3))]
+    assert told(crowd[0], crowd[-1]) == [[b"0", b"1", b"essential"]] * 2
+    assert metrics.registry.get_sample_value("usher_fanout_dropped_total") == 2
+    fan.deliver("x", crowd, b"later")
+    await serve(fan)
+    assert told(crowd[0])[0][-1] == b"later"
 
 
 async def test_fan_out_waits_for_work_without_using_any_time(autojump_clock: MockClock) -> None:
