@@ -14,6 +14,7 @@ NOT_YET_ROTATED = Credentials("1003", "rotating-key", "old-secret")
 GUARDED = Credentials("1004", "guarded-key", "guarded-secret")
 SHORT = Credentials("1005", "short-key", "short-secret")
 CHANNELS = Credentials("1007", "channels-key", "channels-secret")
+CHATTY = Credentials("1008", "chatty-key", "chatty-secret")
 """As the owner of each app knows it."""
 
 MASTER_KEY = base64.b64encode(bytes(range(32))).decode()
@@ -54,8 +55,14 @@ key = "channels-key"
 secret = "channels-secret"
 client_events = true
 subscription_count = true
-presence_members = 3
 cache_ttl = 60
+
+[[apps]]
+id = "1008"
+key = "chatty-key"
+secret = "chatty-secret"
+client_events = true
+presence_members = 3
 """
 """As the nodes know them."""
 
