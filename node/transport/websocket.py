@@ -39,6 +39,7 @@ _FAULTS: Final = {
 _BATCH: Final = 64 * 1024  # bytes given to one send_all
 _READ: Final = 16 * 1024  # bytes asked of the stream at once
 _FRAMING: Final = 32  # bytes on the wire that may frame one byte of the longest message
+_MASK: Final = 4  # bytes that a client's frame has and the server's has not
 
 _HEAD: Final = (
     "GET / HTTP/1.1\r\nHost: node\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -176,6 +177,14 @@ def _is_longer(text: str, limit: int) -> bool:
     return len(text) * 4 > limit and not text.isascii() and len(text.encode()) > limit
 
 
+def _last_word(close_frame: bytes) -> bytes:
+    """The library's close frame in our words: no echo of the peer's reason, and a reason of ours for a fault."""
+    code = close_frame[2:4]
+    if reason := _FAULTS.get(int.from_bytes(code, "big")):
+        return encode_close(int.from_bytes(code, "big"), reason)
+    return bytes((CLOSE_BYTE, len(code))) + code
+
+
 class _Link(trio.abc.Stream):
     """What trio-websocket has for a stream.
 
@@ -238,9 +247,11 @@ class _Link(trio.abc.Stream):
         """Queue the handshake's answer, a pong, or the library's last word, a close frame."""
         frame = bytes(data)
         if frame[0] != CLOSE_BYTE:
+            if self._receiver is not None:
+                self._message_bytes -= len(frame) + _MASK  # the ping that this answers is no part of a message
             self._transport.offer(frame)
             return
-        self._transport.seal(frame, self._settings.close_timeout)
+        self._transport.seal(_last_word(frame), self._settings.close_timeout)
         self._over = True
         raise trio.BrokenResourceError
 

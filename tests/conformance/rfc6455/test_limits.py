@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from tests.conformance.conftest import Start
-from tests.conformance.rfc6455.cases import Case, cut, play, table, text
+from tests.conformance.rfc6455.cases import Case, cut, play, pong, table, text
 from tests.conformance.rfc6455.test_utf8 import fragments
 from tests.conformance.sites import Site
 from tests.wire import BINARY, CONTINUATION, PING, TEXT, closing, masked
@@ -81,6 +81,20 @@ OVER = [
 async def test_client_is_refused_when_a_message_is_over_the_limit(start: Start, case: Case) -> None:
     """And not before: the limit itself is allowed."""
     await play(await start(max_message=300), case)
+
+
+@pytest.mark.parametrize("opening", [(), (masked(TEXT, b"1", final=False),)], ids=["before", "within"])
+async def test_session_receives_a_text_when_very_many_pings_come_first(start: Start, opening: tuple[bytes, ...]) -> None:
+    """5.5.2: pings are no part of a message, so their bytes do not count."""
+    site = await start(max_message=1024)
+    client, session = await site.open()
+    ending = masked(CONTINUATION if opening else TEXT, b"2")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.send, b"".join([*opening, masked(PING, b"x" * 125) * 1000, ending]))
+        for _ in range(1000):
+            assert await client.read_frame() == pong(b"x" * 125)
+        assert (await client.read_text())[-1] == "2"
+    assert len(session.texts) == 1
 
 
 async def test_client_is_refused_when_it_only_announces_a_giant_frame(start: Start) -> None:
