@@ -20,10 +20,11 @@ from tests.wire import Response, WireClient, request
 class ApiClient:
     """The API of one node, for one app. Requests may run at the same time; each takes an idle connection or a new one."""
 
-    def __init__(self, app: Credentials, port: int, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, app: Credentials, port: int, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self._app = app
         self._port = port
         self._tls = tls
+        self._host = host
         self._idle: list[WireClient] = []
 
     async def ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Response:
@@ -72,9 +73,9 @@ class ApiClient:
         self._idle = []
 
     async def _connect(self) -> WireClient:
-        stream: trio.abc.Stream = await trio.open_tcp_stream("127.0.0.1", self._port)
+        stream: trio.abc.Stream = await trio.open_tcp_stream(self._host, self._port)
         if self._tls is not None:
-            stream = trio.SSLStream(stream, self._tls, server_hostname="127.0.0.1")
+            stream = trio.SSLStream(stream, self._tls, server_hostname=self._host)
         return WireClient(stream)
 
 

@@ -72,7 +72,13 @@ class Client:
     """One user's connection, and those that follow it if `comes_back`; `connect` makes one and runs it."""
 
     def __init__(
-        self, app: Credentials, ports: Sequence[int], *, comes_back: bool = False, tls: ssl.SSLContext | None = None
+        self,
+        app: Credentials,
+        ports: Sequence[int],
+        *,
+        comes_back: bool = False,
+        tls: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         """With several ports, each connection goes to the next one, as behind a load balancer."""
         self.told: list[Told] = []
@@ -84,6 +90,7 @@ class Client:
         self._ports = cycle(ports)
         self._comes_back = comes_back
         self._tls = tls
+        self._host = host
         self._user_data = ""  # of the last sign-in: what every later connection repeats
         self._stream: trio.abc.Stream | None = None
         self._sending = trio.Lock()
@@ -213,8 +220,8 @@ class Client:
         return code
 
     async def _open(self, port: int) -> trio.abc.Stream:
-        tcp = await trio.open_tcp_stream("127.0.0.1", port)
-        stream = trio.SSLStream(tcp, self._tls, server_hostname="127.0.0.1") if self._tls else tcp
+        tcp = await trio.open_tcp_stream(self._host, port)
+        stream = trio.SSLStream(tcp, self._tls, server_hostname=self._host) if self._tls else tcp
         await stream.send_all(wire.upgrade_head(f"/app/{self._app.key}?protocol=7&client=test"))
         return stream
 

@@ -17,7 +17,7 @@ INTERVAL = "1s"
 
 
 def hurried(rules: str, wait: str) -> str:
-    """The same rules, but alerts wait for `wait` and groups are looked at as often as targets are scraped."""
+    """The same rules, but alerts that wait do so for `wait` only."""
     document = yaml.safe_load(rules)
     for group in document["groups"]:
         for rule in group["rules"]:

@@ -13,6 +13,7 @@ import trio
 from tests.api_client import ApiClient
 from tests.client import connect
 from tests.deploy.containers import ROOT, Engine
+from tests.deploy.test_examples import NODES
 from tests.integration.support import APP, apps_toml, eventually
 from tests.processes import LOOPBACK, answers_200, free_ports
 
@@ -108,6 +109,8 @@ async def test_container_without_rights_serves_a_client_and_stops_on_sigterm_wit
         assert (await backend.send_to_user("ada", "hello", "you")).status == 200
         await client.until(lambda: client.events)
         assert_no_rights(engine, container)
+        check = [word.replace("9601", str(ops_port)) for word in NODES["node-1"]["healthcheck"]["test"]]
+        engine.podman("exec", container, *check[1:])
         start = trio.current_time()
         await trio.to_thread.run_sync(engine.podman, "stop", f"--time={GRACE:.0f}", container)
         assert trio.current_time() - start < GRACE
