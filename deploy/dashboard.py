@@ -14,7 +14,9 @@ from typing import Any, Final
 from deploy.panels import FOREIGN, ROWS, Panel, Row
 from node.metrics import Description, Metrics
 
-PATH: Final = Path(__file__).parent / "grafana" / "usher.json"
+ROOT: Final = Path(__file__).parents[1]
+PATHS: Final = (ROOT / "deploy" / "grafana" / "usher.json", ROOT / "k8s" / "usher" / "files" / "usher.json")
+"""The dashboard, and the chart's copy: a chart can only use files of its own."""
 
 _SOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 _WIDTH: Final = 24
@@ -45,7 +47,8 @@ def dashboard() -> dict[str, Any]:
 
 def main() -> None:
     """Write the dashboard anew."""
-    PATH.write_text(text())
+    for path in PATHS:
+        path.write_text(text())
 
 
 def text() -> str:

@@ -30,6 +30,9 @@ SEEN_FROM_PIP: Final = ("index-url", "extra-index-url", "trusted-host", "cert", 
 
 _PACKAGES: Final = ("python3-venv", "libstdc++6", "dash", "coreutils")
 _CLOSURE: Final = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
+_UNUSED: Final = ("cdebconf", "debconf", "dpkg", "libgdbm", "libperl", "perl", "tar")
+"""Beginnings of the names of packages that these depend on and a base does without."""
+_BULK: Final = ("doc", "i18n", "info", "locale", "man", "perl5")
 _PROGRAM_PLACES: Final = ("bin", "sbin", "usr/bin", "usr/sbin")
 _CONTAINERS_CONF: Final = """\
 [containers]
@@ -102,6 +105,8 @@ class Engine:
         tree = self._directory / "root"
         for package in _download(self._directory):
             subprocess.run(["dpkg", "-x", package, tree], check=True)
+        for name in _BULK:
+            shutil.rmtree(tree / "usr" / "share" / name, ignore_errors=True)
         self._import(tree, BUILD_BASE)
         for place in _PROGRAM_PLACES:
             for program in (tree / place).glob("*"):
@@ -121,7 +126,7 @@ def _download(directory: Path) -> Iterator[Path]:
     """Debian's packages for a base, from wherever this machine gets its own."""
     lister = ["apt-cache", "depends", "--recurse", *(f"--no-{relation}" for relation in _CLOSURE), *_PACKAGES]
     listed = subprocess.run(lister, capture_output=True, text=True, check=False).stdout
-    packages = sorted({line for line in listed.splitlines() if line[:1].isalnum()})
+    packages = sorted({line for line in listed.splitlines() if line[:1].isalnum() and not line.startswith(_UNUSED)})
     place = directory / "packages"
     place.mkdir()
     got = subprocess.run(["apt-get", "download", "-q", *packages], cwd=place, capture_output=True, text=True, check=False)

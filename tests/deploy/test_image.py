@@ -17,7 +17,7 @@ from tests.deploy.test_examples import NODES
 from tests.integration.support import APP, apps_toml, eventually
 from tests.processes import LOOPBACK, answers_200, free_ports
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 IMAGE = "localhost/usher:test"
 GRACE = 10.0
