@@ -70,7 +70,7 @@ def test_every_panel_asks_for_metrics_that_there_are() -> None:
 
 
 def test_dashboard_is_one_by_the_types_of_grafana() -> None:
-    """Nothing is mistyped: all of it survives being read and written by them."""
+    """No key is unknown to them: all of it survives being read and written."""
     theirs = json.loads(JSONEncoder().encode(Dashboard.from_json(dashboard())))
     assert list(lost(dashboard(), theirs)) == []
 
