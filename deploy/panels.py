@@ -74,7 +74,7 @@ ROWS: Final = (
     Row(
         "Users",
         (
-            Panel("Users on nodes", ("usher_users_online_here",)),
+            Panel("Users of apps", ("usher_users_online_here",)),
             Panel("Sign-ins by result", ("usher_signins_total",), ("result",)),
             Panel("Terminations", ("usher_terminations_total",)),
             Panel("Time to terminate", ("usher_termination_seconds",)),
@@ -94,8 +94,8 @@ ROWS: Final = (
     Row(
         "Channels",
         (
-            Panel("Channels on nodes", ("usher_channels_here",), _PER_NODE),
-            Panel("Subscriptions on nodes", ("usher_subscriptions",), _PER_NODE),
+            Panel("Channels of apps", ("usher_channels_here",), _PER_NODE),
+            Panel("Subscriptions of apps", ("usher_subscriptions",), _PER_NODE),
             Panel("Subscribes by result", ("usher_subscribes_total",), ("result",)),
             Panel("Deliveries", ("usher_channel_deliveries_total",)),
             Panel("Client events", ("usher_client_events_total",)),

@@ -96,6 +96,7 @@ async def test_container_without_rights_serves_a_client_and_stops_on_sigterm_wit
     port, ops_port = free_ports(2)
     apps = readable(tmp_path / "etc" / "apps.toml", apps_toml(APP))
     env = {"USHER_HOST": LOOPBACK, "USHER_OPS_HOST": LOOPBACK, "USHER_PORT": str(port), "USHER_OPS_PORT": str(ops_port)}
+    env |= {"USHER_DRAIN__DELAY": "0", "USHER_DRAIN__SPREAD": "0"}
     container = engine.podman(
         *("run", "--detach", "--network=host", "--memory=128m", f"--volume={apps}:/etc/usher:ro", *NO_RIGHTS),
         *(f"--env={name}={value}" for name, value in env.items()),
