@@ -29,6 +29,9 @@ pytestmark = pytest.mark.slow
 PORTS = {"node": "9601/readyz", "nats": "8222/healthz", "prometheus": "9090/-/ready"}
 """Where each kind of service says that it is ready."""
 
+HURRY = {"USHER_DRAIN__DELAY": "0", "USHER_DRAIN__SPREAD": "0", "USHER_PRESENCE__DRAIN_LINGER": "0"}
+"""Nobody here comes back elsewhere."""
+
 
 def address(name: str) -> str:
     """A service's own address."""
@@ -61,7 +64,7 @@ class Service(Program):
         return [nats_server_path(), "--addr", self.address, *definition["command"]], {}
 
     def _node(self, definition: dict[str, Any], directory: Path) -> tuple[list[str], dict[str, str]]:
-        of_the_image = {"USHER_HOST": self.address, "USHER_OPS_HOST": self.address}
+        of_the_image = {"USHER_HOST": self.address, "USHER_OPS_HOST": self.address} | HURRY
         shutil.copy(DEPLOY / "apps.toml", directory)
         return [sys.executable, "-m", "node", "serve"], of_the_image | definition["environment"]
 
