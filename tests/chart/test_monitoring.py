@@ -12,6 +12,7 @@ from node.metrics import Metrics
 from tests.chart.helm import CHART, OPERATORS, Rendering, fixture, render
 
 ROOT = CHART.parents[1]
+README = (ROOT / "k8s" / "README.md").read_text()
 COPIES = [("prometheus/rules.yml", "rules.yml"), ("grafana/usher.json", "usher.json")]
 
 
@@ -42,6 +43,14 @@ def test_values_change_alerts_and_leave_some_out() -> None:
     assert {name: rule["labels"]["severity"] for name, rule in changed.items()}.items() <= {
         name: rule["labels"]["severity"] for name, rule in plain.items()
     }.items()
+
+
+def test_runbook_has_a_line_for_every_alert() -> None:
+    """Who is woken at night finds it by the alert's name, here and with its causes in deploy/README.md."""
+    rows = set(re.findall(r"^\| \[(Usher\w+)\]\(\.\./deploy/README\.md#(\w+)\) \|", README, re.MULTILINE))
+    names = alerts(render(apis=OPERATORS)).keys()
+    assert rows == {(name, name.lower()) for name in names}
+    assert set(re.findall(r"^### (Usher\w+)$", (ROOT / "deploy" / "README.md").read_text(), re.MULTILINE)) == names
 
 
 def _metrics() -> Iterator[str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from node.config.apps import App, Apps, load_apps
+from node.config.apps import App, Apps, choose_app, load_apps
 from node.config.keys import ConfigError
 
 TWO_APPS = """
@@ -105,3 +105,13 @@ def test_apps_stay_when_the_new_ones_clash() -> None:
     with pytest.raises(ConfigError, match="key 'l' belongs to more than one app"):
         apps.replace([App(id="2", key="l", secrets=("s",)), App(id="3", key="l", secrets=("s",))])
     assert [app.id for app in apps] == ["1"]
+
+
+def test_app_is_chosen_by_its_id_or_is_the_first_that_works() -> None:
+    """What a check without further words signs in to."""
+    apps = [App(id="1", key="k", secrets=("s",), enabled=False), App(id="2", key="l", secrets=("s",))]
+    assert [choose_app(apps, app_id, "apps.toml").id for app_id in (None, "1", "2")] == ["2", "1", "2"]
+    with pytest.raises(ConfigError, match=r"apps\.toml: apps: expected an app with the id 3, got none"):
+        choose_app(apps, "3", "apps.toml")
+    with pytest.raises(ConfigError, match=r"apps\.toml: apps: expected an app, got none"):
+        choose_app(apps[:1], None, "apps.toml")

@@ -131,3 +131,11 @@ def test_grace_prints_whole_seconds_that_a_stop_takes_at_most(apps: str) -> None
     assert usher("grace", USHER_NATS__SERVERS="nats://n:4222").output == "28\n"
     assert usher("grace", USHER_DRAIN__SPREAD="60.5", USHER_DRAIN__DELAY="10").output == "83\n"
     assert usher("grace", USHER_DRAIN__SPREAD="soon").exit_code == 2
+
+
+def test_wait_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a preStop hook, for as many seconds as it is told, and no nonsense."""
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    assert [usher("wait", seconds).exit_code for seconds in ("5", "0.5", "-1", "long")] == [0, 0, 2, 2]
+    assert slept == [5, 0.5]
