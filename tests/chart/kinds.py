@@ -11,6 +11,8 @@ from typing import Any, Union
 
 import kubernetes_validate
 
+kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)  # 1.5 MB of JSON each time
+
 Shape = dict[str, Union["Shape", EllipsisType, type]]
 
 _METADATA: Shape = {"name": str, "namespace": str, "labels": ..., "annotations": ...}
