@@ -37,8 +37,12 @@ class ApiClient:
         signature = self._app.sign(f"{method}\n{target}\n{query}")
         data = request(method, f"{target}?{query}&auth_signature={signature}", content)
         connection = self._idle.pop() if self._idle else await self._connect()
-        await connection.send(data)
-        response = await connection.read_response()
+        try:
+            await connection.send(data)
+            response = await connection.read_response()
+        except BaseException:
+            await connection.aclose()
+            raise
         self._idle.append(connection)
         return response
 

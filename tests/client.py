@@ -198,10 +198,16 @@ class Client:
             while wait is not None:
                 await trio.sleep(wait)
                 code = await self._live()
-                wait = _wait_before_retry(code) if self._comes_back else None
+                wait = self.wait_before_retry(code) if self._comes_back else None
         finally:
             self._gone = True
             self._news.unpark_all()
+
+    def wait_before_retry(self, code: int | None) -> float | None:
+        """How long pusher-js waits before it connects again; None: it does not (protocol.md 1.4)."""
+        if code is None or code < 4000 or 4100 <= code < 4200:
+            return 1.0
+        return 0.0 if 4200 <= code < 4300 else None
 
     async def _live(self) -> int | None:
         """One connection, from its first byte to its last; its close code."""
@@ -275,13 +281,6 @@ async def all_until(clients: Iterable[Client], is_so: Callable[[Client], object]
     """Return when it is so for each of the clients."""
     for client in clients:
         await client.until(partial(is_so, client))
-
-
-def _wait_before_retry(code: int | None) -> float | None:
-    """How long pusher-js waits before it connects again; None: it does not (protocol.md 1.4)."""
-    if code is None or code < 4000 or 4100 <= code < 4200:
-        return 1.0
-    return 0.0 if 4200 <= code < 4300 else None
 
 
 async def _read(stream: trio.abc.Stream) -> bytes:

@@ -189,9 +189,9 @@ class NatsServer(Program):
     """A nats-server. `url` is for nodes, `routes_url` for other servers, `monitor_url` answers /varz, /routez and such."""
 
     def __init__(self, name: str, directory: Path, routes: Sequence[str] = (), arguments: Sequence[str] = ()) -> None:
-        self.port, routes_port, monitor_port = free_ports(3)
+        self.port, self.routes_port, monitor_port = free_ports(3)
         self.url = f"nats://{LOOPBACK}:{self.port}"
-        self.routes_url = f"nats://{LOOPBACK}:{routes_port}"
+        self.routes_url = f"nats://{LOOPBACK}:{self.routes_port}"
         self.monitor_url = f"http://{LOOPBACK}:{monitor_port}"
         command = (
             *(nats_server_path(), "--name", name, "--addr", LOOPBACK, "--port", str(self.port)),
@@ -247,7 +247,7 @@ class Processes:
         self.apps_path = directory / "apps.toml"
         self.apps_path.write_text(apps)
         self.directory = directory
-        self._env = QUICK_STOP | dict(env or {})
+        self.env = QUICK_STOP | dict(env or {})
 
     def __enter__(self) -> Self:
         return self
@@ -289,7 +289,7 @@ class Processes:
         urls = [server.url for server in nats]
         first = len(self.nodes) + 1
         nodes = [
-            Node(f"node-{number}", self.directory, self.apps_path, urls, self._env | dict(env or {}))
+            Node(f"node-{number}", self.directory, self.apps_path, urls, self.env | dict(env or {}))
             for number in range(first, first + count)
         ]
         for node in nodes:
