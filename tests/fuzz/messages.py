@@ -1,14 +1,17 @@
 """What clients say: messages and what a connection makes of them, `user_data`, first requests."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from node.connection import Connection, Send
+from node.actions import Send
+from node.connection import Connection
 from node.protocol.errors import FatalError, ProtocolError
 from node.protocol.frames import PING, encode_error, encode_text
 from node.protocol.handshake import SUPPORTED_PROTOCOLS, origin_allowed, parse_handshake
+from node.protocol.members import member_of, parse_channel_data
 from node.protocol.messages import decode_message
 from node.protocol.signatures import channel_string, sign
 from node.protocol.user_data import is_user_id, parse_user_data
@@ -54,6 +57,22 @@ def check_user_data(raw: str) -> None:
     assert all(map(is_user_id, [user.id, *user.watchlist]))
     assert len(set(user.watchlist)) == len(user.watchlist)
     encode_text(user.raw)
+
+
+def make_channel_data(chance: Random) -> str:
+    """The text that a backend signs for a presence channel, or damage done to one."""
+    return damaged(chance, to_json(chance, fields(chance, {"user_id": value(chance, 0), "user_info": value(chance)})))
+
+
+def check_channel_data(raw: str) -> None:
+    """Any text is a member whose info is JSON within its limit, or refused; so is the user who signed in with it."""
+    with suppress(ProtocolError):
+        member = parse_channel_data(raw, 1024)
+        assert is_user_id(member.user_id)
+        assert len(member.info.encode()) <= 1024
+        json.loads(member.info)
+    with suppress(ProtocolError):
+        member_of(parse_user_data(raw.replace("user_id", "id")), 1024)
 
 
 def make_message(chance: Random) -> str:
@@ -134,5 +153,6 @@ def check_first(first: First) -> None:
 TARGETS = (
     Target("messages", make_message, check_message),
     Target("user_data", make_user_data, check_user_data),
+    Target("channel_data", make_channel_data, check_channel_data),
     Target("handshakes", make_first, check_first, 0.5),
 )
