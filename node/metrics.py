@@ -55,6 +55,7 @@ class Metrics:
         self._add_channels()
         self._add_users()
         self._add_bus()
+        self._add_webhooks()
         self._add_process()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -151,6 +152,16 @@ class Metrics:
             "fence_seconds", "From a new interest to the certainty that every NATS server knows it.", _LATENCY
         )
         self.fence_timeouts = self._counter("fence_timeouts", "Fences that went on without some peer's answer.")
+
+    def _add_webhooks(self) -> None:
+        self.webhook_events = self._counter("webhook_events", "Webhook events that a receiver has taken.", "app", "name")
+        self.webhook_events_dropped = self._counter(
+            "webhook_events_dropped", "Webhook events that were given up, by reason.", "app", "reason"
+        )
+        self.webhook_requests = self._counter("webhook_requests", "Requests to webhooks, by result.", "app", "result")
+        self.webhook_retries = self._counter("webhook_retries", "Requests to webhooks that were not the first.", "app")
+        self.webhook_queue = self._gauge("webhook_queue", "Webhook events that wait or are on their way.", "app")
+        self.webhook_request_seconds = self._histogram("webhook_request_seconds", "From a request to its answer.", _LATENCY)
 
     def _add_process(self) -> None:
         self.loop_lag = self._histogram("loop_lag_seconds", "How much later than asked a task was woken.", _LATENCY)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from msgspec import Meta
 
 from node.config.keys import ConfigError, Table, about, build_table, decode_table, read_toml, unknown_key
+from node.config.webhooks import Webhook, decode_webhooks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,6 +101,10 @@ class App(Table, frozen=True):
         ),
     ] = 0.0
     require_tls: Annotated[bool, about("Close connections that came without TLS, with 4000.")] = False
+    webhooks: Annotated[
+        tuple[Webhook, ...],
+        about("Where the app's backend hears what happens.", secret=True, expected="[[apps.webhooks]] tables"),
+    ] = ()
 
 
 class Apps:
@@ -108,6 +113,8 @@ class Apps:
     def __init__(self, apps: Iterable[App] = ()) -> None:
         self._by_id: dict[str, App] = {}
         self._by_key: dict[str, App] = {}
+        self.version = 0
+        """Grows with each change."""
         self.replace(apps)
 
     def by_key(self, key: str) -> App | None:
@@ -126,6 +133,7 @@ class Apps:
         if problems:
             raise ConfigError(*problems)
         self._by_id, self._by_key = by_id, by_key
+        self.version += 1
 
     def __iter__(self) -> Iterator[App]:
         return iter(self._by_id.values())
@@ -169,7 +177,8 @@ def _decode_app(entry: Mapping[str, Any], source: str) -> App:
         if "secrets" in table:
             raise ConfigError(f"{source}: secret: expected secret or secrets, got both")
         table["secrets"] = [table.pop("secret")]
-    return build_table(decode_table(table, App, source), App, source)
+    webhooks = decode_webhooks(table.pop("webhooks", []), source)
+    return build_table({**decode_table(table, App, source), "webhooks": webhooks}, App, source)
 
 
 def _place(number: int, entry: Mapping[str, Any]) -> str:

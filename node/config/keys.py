@@ -217,7 +217,8 @@ def _key(field: msgspec.structs.FieldInfo, prefix: str) -> Key:
     if get_origin(kind) is Annotated:
         meta = kind.__metadata__[-1]
         kind = kind.__origin__
-    return Key(f"{prefix}{field.name}", kind, field.type, meta, field.default)
+    default = field.default if field.default_factory is NODEFAULT else field.default_factory()
+    return Key(f"{prefix}{field.name}", kind, field.type, meta, default)
 
 
 def _range(meta: Meta) -> str:

@@ -17,6 +17,7 @@ from node.config.apps import App
 from node.config.keys import keys_of
 from node.config.settings import Settings
 from node.config.sources import variable_of
+from node.config.webhooks import Webhook
 from node.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -39,8 +40,12 @@ def configuration_table() -> str:
 
 def apps_table() -> str:
     """Every key of an `[[apps]]` table."""
-    rows = ((f"`{key.name}`", _default(key.default), f"{key.description} {_expected(key)}") for key in keys_of(App))
-    return _table(("key", "default", "meaning"), rows)
+    return _keys_table(App)
+
+
+def webhooks_table() -> str:
+    """Every key of an `[[apps.webhooks]]` table."""
+    return _keys_table(Webhook)
 
 
 def metrics_table() -> str:
@@ -66,6 +71,7 @@ def statuses_table() -> str:
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "configuration": configuration_table,
     "apps": apps_table,
+    "webhooks": webhooks_table,
     "metrics": metrics_table,
     "routes": routes_table,
     "statuses": statuses_table,
@@ -90,6 +96,11 @@ def main(paths: Sequence[str]) -> None:
         path.write_text(refreshed(path.read_text()))
 
 
+def _keys_table(table: type[msgspec.Struct]) -> str:
+    rows = ((f"`{key.name}`", _default(key.default), f"{key.description} {_expected(key)}") for key in keys_of(table))
+    return _table(("key", "default", "meaning"), rows)
+
+
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "".join("| " + " | ".join(cell.strip().replace("|", "\\|") for cell in line) + " |\n" for line in lines)
@@ -103,7 +114,7 @@ def _expected(key: Any) -> str:
 def _default(value: object) -> str:
     if value is msgspec.NODEFAULT:
         return "required"
-    if value in ("", ()):
+    if value in ("", (), {}):
         return "empty"
     return f"`{msgspec.json.encode(value).decode()}`" if not isinstance(value, str) else f"`{value}`"
 

@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 
 from node.config.keys import Table, about
+from node.config.webhooks import WebhookSettings
 
 _DAY: Final = 86_400
 _GIB: Final = 2**30
@@ -193,5 +194,6 @@ class Settings(Table, frozen=True):
     websocket: WebSocket = WebSocket()
     api: Api = Api()
     watchlist: Watchlist = Watchlist()
+    webhooks: WebhookSettings = WebhookSettings()
     log: Log = Log()
     drain: Drain = Drain()

@@ -1,1 +1,1 @@
-"""Webhooks: what the node tells the servers of apps by itself."""
+"""Webhooks: what happens is told to the apps' backends (protocol.md 9). node/README.md has the map."""

@@ -45,7 +45,8 @@ def test_metrics_have_the_names_that_dashboards_know() -> None:
         *("watch_edges", "shards_watched", "signins", "watchlist_events", "offline_seconds", "terminations"),
         *("termination_seconds", "presence_flaps", "presence_repairs", "bus_messages", "bus_unclaimed"),
         *("bus_connected", "bus_reconnects", "interests", "peers", "fence_seconds", "fence_timeouts"),
-        *("loop_lag", "errors"),
+        *("webhook_events", "webhook_events_dropped", "webhook_requests", "webhook_retries", "webhook_queue"),
+        *("webhook_request_seconds", "loop_lag", "errors"),
     }
 
 

@@ -1,0 +1,1 @@
+"""The webhooks of a node, but for the cluster."""
