@@ -6,9 +6,10 @@ the protocol and why it is right.
 
 from cluster.bus import Bus, BusAwayError
 from cluster.core import ClusterSettings, NoStats, Stats
-from cluster.edges import CountChange, MemberEdge, UserEdge
+from cluster.edges import CountChange, MemberEdge, PeerLost, UserEdge
 from cluster.envelope import ChannelEvent, UserEvent
 from cluster.interest import Interests
+from cluster.keepers import rank
 from cluster.local_bus import Broker, LocalBus
 from cluster.member import Listener, Member, ShardMismatchError
 from cluster.membership import MembershipSettings
@@ -30,8 +31,10 @@ __all__ = [
     "NatsBus",
     "NatsSettings",
     "NoStats",
+    "PeerLost",
     "ShardMismatchError",
     "Stats",
     "UserEdge",
     "UserEvent",
+    "rank",
 ]

@@ -1,4 +1,4 @@
-"""What a node is told of the whole cluster: users, members and channels that came and went. Pure.
+"""What a node is told of the whole cluster: users, members, channels and nodes that came and went. Pure.
 
 `age`: seconds since the cause, as far as known. For each thing, what is told alternates.
 """
@@ -37,3 +37,12 @@ class CountChange:
     before: int
     after: int
     age: float
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLost:
+    """Another node is gone, `silent` seconds after it was last heard. `politely`: it said so itself."""
+
+    node: str
+    silent: float
+    politely: bool

@@ -142,6 +142,10 @@ class Holders:
         """The shard that a user is in."""
         return self._core.subjects.stem(NAME, app, user)
 
+    def shards(self, app: str) -> list[str]:
+        """All shards of an app."""
+        return self._core.subjects.stems(NAME, app)
+
     def is_online(self, app: str, user: str) -> bool:
         """Whether any node announced the user; the shard is watched."""
         return self._maps.is_up(self.shard(app, user), user)

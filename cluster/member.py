@@ -19,6 +19,7 @@ from cluster.channels import Channels
 from cluster.confirmations import Confirmations
 from cluster.core import ClusterSettings, Core, NoStats, Stats
 from cluster.counts import Counts
+from cluster.edges import PeerLost
 from cluster.envelope import (
     Ask,
     ChannelEvent,
@@ -36,6 +37,7 @@ from cluster.envelope import (
 )
 from cluster.fence import Fence
 from cluster.holders import Holders
+from cluster.keeper_calls import KeeperCalls
 from cluster.keepers import Keepers
 from cluster.maps import Maps
 from cluster.members import Members
@@ -50,15 +52,15 @@ class Listener(holders.Listener, members.Listener, counts.Listener, peers.Listen
     def receive_channel_event(self, event: ChannelEvent) -> bool:
         """Deliver to the channel's subscribers here; False if there are none."""
 
-    def peers_changed(self) -> None:
-        """A peer was met or lost: keepers may be others now."""
+    def peers_changed(self, lost: PeerLost | None = None) -> None:
+        """A peer was met, or lost: keepers may be others now."""
 
 
 class ShardMismatchError(Exception):
     """The cluster runs with another number of shards than this node."""
 
 
-class Member(ChannelCalls):
+class Member(ChannelCalls, KeeperCalls):
     """This process as a member of the cluster. `node_id` is drawn anew at each start."""
 
     def __init__(self, bus: Bus, settings: ClusterSettings, listener: Listener, stats: Stats | None = None) -> None:
@@ -282,17 +284,19 @@ class Member(ChannelCalls):
         return self._listener.receive_channel_event(event)
 
     def _on_peer(self, event: Met | Lost) -> None:
+        lost = None
         match event:
             case Met(node, again):
                 self._maps.peer_up(node)
                 self._cache.nodes_changed(missed=node)
                 if again:
                     self._fence.wait(self._holders.reintroduce)
-            case Lost(node, silent):
+            case Lost(node, silent, why):
+                lost = PeerLost(node, silent, politely=why == "left")
                 self._maps.peer_down(node, silent)
                 self._holders.peer_down(node)
         self._choose_keepers()
-        self._listener.peers_changed()
+        self._listener.peers_changed(lost)
 
     def _choose_keepers(self) -> None:
         """Among all nodes that live and stay."""

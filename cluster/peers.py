@@ -46,6 +46,11 @@ class Peers:
         """The app's connections on all other nodes, as their last heartbeats said."""
         return sum(peer.apps.get(app, 0) for peer in self._membership.peers.values())
 
+    def ages(self) -> dict[str, float]:
+        """Seconds that each live node has lived, this one included, by its heartbeats."""
+        beats = {node: peer.number for node, peer in self._membership.peers.items()} | {self._core.me: self._beats}
+        return {node: number * self._core.settings.heartbeat_interval for node, number in beats.items()}
+
     def beat(self, numbers: Mapping[str, int]) -> None:
         """Say that this node lives, and the numbers of its shards that changed lately."""
         self._beats += 1

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import trio
 
-from cluster import ChannelEvent, CountChange, MemberEdge, UserEdge
+from cluster import ChannelEvent, CountChange, MemberEdge, PeerLost, UserEdge
 from node.channels import Channels
 from node.users import Users
 from node.watchers import Watchers
@@ -60,6 +60,6 @@ class Listener:
         self._channels.count_edges(changes)
         self.webhooks.count_edges(changes)
 
-    def peers_changed(self) -> None:
+    def peers_changed(self, lost: PeerLost | None = None) -> None:
         """See `cluster.Listener`."""
-        self.webhooks.peers_changed()
+        self.webhooks.peers_changed(lost)

@@ -16,7 +16,7 @@ from node.config.apps import App
 from node.config.webhooks import Webhook, WebhookSettings
 from node.metrics import Metrics
 from node.webhooks.events import Event
-from node.webhooks.post import Post, Result
+from node.webhooks.post import Poster, Result
 from node.webhooks.queue import Batch, Queue
 from node.webhooks.request import encode_body, headers_of, retry_pause
 
@@ -30,7 +30,7 @@ class Courier:
     """The way to one webhook of one app. `run` it, `offer` it events."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what belongs to one webhook
-        self, app: str, url: str, find: Find, post: Post, settings: WebhookSettings, metrics: Metrics
+        self, app: str, url: str, find: Find, post: Poster, settings: WebhookSettings, metrics: Metrics
     ) -> None:
         self._app = app
         self._host = urlsplit(url).hostname

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 from importlib.metadata import version
+from typing import Protocol
 
 import httpx
 import trio
@@ -38,6 +39,16 @@ class Result(StrEnum):
     """The node's own refusal: not https, or not a public address."""
 
 
+class Poster(Protocol):
+    """The way to one webhook."""
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Result:
+        """Send a request, within the timeout; raises nothing."""
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+
+
 async def resolve(host: str, port: int) -> Sequence[str]:
     """The addresses of a host, the best first. Raises `OSError`, and `UnicodeError` for a name that cannot be one."""
     found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
@@ -53,7 +64,7 @@ def make_context(settings: WebhookSettings) -> ssl.SSLContext:
 
 
 class Post:
-    """The connections to one webhook. Close it at the end."""
+    """The connections to one webhook over HTTP (`Poster`). Close it at the end."""
 
     def __init__(self, settings: WebhookSettings, context: ssl.SSLContext, lookup: Resolve = resolve) -> None:
         self._settings = settings
@@ -63,7 +74,7 @@ class Post:
         self._transport = httpx.AsyncHTTPTransport(verify=context, limits=limits, trust_env=False)
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Result:
-        """Send a request, within the timeout; raises nothing."""
+        """See `Poster`."""
         try:
             with trio.move_on_after(self._settings.timeout):
                 return await self._post(httpx.URL(url), headers, body)
@@ -72,7 +83,7 @@ class Post:
         return Result.TIMEOUT
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """See `Poster`."""
         await self._transport.aclose()
 
     async def _post(self, url: httpx.URL, headers: Mapping[str, str], body: bytes) -> Result:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from cluster import CountChange, MemberEdge, UserEdge
+from cluster import CountChange, MemberEdge, PeerLost, UserEdge
 from node.config.apps import App
 
 
@@ -27,7 +27,7 @@ class Webhooks(Protocol):
     def count_edges(self, changes: Sequence[CountChange]) -> None:
         """Numbers of subscriptions of channels in watched shards changed, in the cluster."""
 
-    def peers_changed(self) -> None:
+    def peers_changed(self, lost: PeerLost | None = None) -> None:
         """Other nodes came or went: who tells what may be another now."""
 
 
@@ -51,5 +51,5 @@ class NoWebhooks:
     def count_edges(self, changes: Sequence[CountChange]) -> None:
         """See `Webhooks`."""
 
-    def peers_changed(self) -> None:
+    def peers_changed(self, lost: PeerLost | None = None) -> None:
         """See `Webhooks`."""

@@ -21,6 +21,7 @@ from cluster import (
     Member,
     MemberEdge,
     NoStats,
+    PeerLost,
     UserEdge,
     UserEvent,
 )
@@ -151,7 +152,7 @@ class NoChannels:
     def count_edges(self, changes: Sequence[CountChange]) -> None:
         """See `Listener`."""
 
-    def peers_changed(self) -> None:
+    def peers_changed(self, lost: PeerLost | None = None) -> None:
         """See `Listener`."""
 
     def load(self) -> tuple[int, int, Mapping[str, int]]:
