@@ -199,12 +199,10 @@ class Cluster:
     backend: Backend = field(default_factory=Backend)
     settings: ClusterSettings = field(default_factory=lambda: ClusterSettings(shards=16))
     truth: dict[str, list[bool]] = field(default_factory=dict)
-    since: dict[str, float] = field(default_factory=dict)
-    """When each thing began or ended last."""
 
     def add_node(self) -> Node:
         """Start a node."""
-        bus = SimBus(self.network, self.random.choice(self.network.servers))
+        bus = SimBus(self.network, self.network.servers[len(self.nodes) % len(self.network.servers)])
         node = Node(f"n{len(self.nodes)}", bus, self.backend, self.settings)
         self.nodes.append(node)
         self.nursery.start_soon(node.run)
@@ -222,7 +220,6 @@ class Cluster:
             node = self.random.choice(self.alive)
             node.begin(thing)
             changes.append(True)
-            self.since[thing] = trio.current_time()
             ends = trio.current_time() + self.random.uniform(shortest, 2 * shortest)
             while trio.current_time() < ends:
                 await trio.sleep(0.25)
