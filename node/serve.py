@@ -33,6 +33,7 @@ from node.transport.listener import serve
 from node.transport.plain import PlainListener
 from node.transport.poller import SUPPORTED
 from node.transport.settings import TransportSettings
+from node.webhooks.service import Webhooks
 
 log = structlog.get_logger(__name__)
 
@@ -80,6 +81,8 @@ class Node:
         self._operations = Operations(self._metrics, self._readiness, self._leaving.begin, remote=settings.drain.remote)
         self._member = Member(make_bus(settings), cluster_settings(settings), self._hub.listener, self._cluster_metrics)
         self._hub.begin(self._member)
+        self._webhooks = Webhooks(apps, self._metrics, settings.webhooks, self._member)
+        self._hub.tell_webhooks(self._webhooks)
         self._metrics.outbox_bytes.measure(lambda: self._hub.buffered)
         self._metrics.fanout_backlog.measure(lambda: self._hub.fanout.backlog)
         self._api = Api(apps, self._hub.audience, self._metrics, path_prefix=settings.path_prefix)
@@ -99,6 +102,7 @@ class Node:
             background.start_soon(self._operations.serve, operations)
             await background.start(self._member.run)
             background.start_soon(self._hub.run)
+            background.start_soon(self._webhooks.run)
             await self._serve_clients()
             await self._leave()
             background.cancel_scope.cancel()
@@ -131,10 +135,12 @@ class Node:
         return PlainListener(listener) if SUPPORTED else listener
 
     async def _leave(self) -> None:
-        """Let users who came back elsewhere make no noise, then say goodbye."""
+        """Let users who came back elsewhere make no noise, say goodbye, and let webhooks arrive."""
         await self._leaving.await_lingers(self._member)
+        await self._webhooks.wait_for_ends(self._settings.presence.linger)
         with trio.move_on_after(LAST_WORDS):
             await self._member.say_goodbye()
+        await self._webhooks.close()
 
     def _announce(self, port: int) -> None:
         """The one line that says that connections are accepted; whoever starts a node waits for it."""

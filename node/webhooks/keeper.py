@@ -147,6 +147,11 @@ class Keeper:
             self._losses[node] = now - silent - self._margin
         self._update(now)
 
+    @property
+    def is_last(self) -> bool:
+        """Whether there is nobody to go on."""
+        return self._rota.is_alone
+
     def leave(self, now: float) -> None:
         """Tell nothing from now on. With nobody to go on, what waits is told at once: it ended with this node."""
         self._update(now)

@@ -22,6 +22,7 @@ from node.webhooks.recent import Recent
 from node.webhooks.shards import Shards
 
 _TICK = 0.05  # seconds
+_LAST_ENDS = 0.3  # seconds until the cluster has told what ended with a linger
 _PRESENCE = "presence-"
 
 
@@ -119,6 +120,11 @@ class Webhooks:
                 self._follow_apps()
                 self._measure()
                 await trio.sleep(_TICK)
+
+    async def wait_for_ends(self, linger: float) -> None:
+        """Every connection was closed: if nobody goes on, wait for what ends with them, for a bit more than the linger."""
+        if self._keeper.is_last and any(app.webhooks for app in self._apps):
+            await trio.sleep(linger + _LAST_ENDS)
 
     async def close(self) -> None:
         """Hand over to other nodes, after the goodbye to them, and let what is here arrive: for one timeout at the most."""
