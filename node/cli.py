@@ -1,4 +1,4 @@
-"""The `usher` command: serve, check-config, grace, check, wait, demo, version.
+"""The `usher` command: serve, check-config, grace, check, wait, webhooks test, demo, version.
 
 Stable interface: `usher serve --host H --port P --ops-port M --nats nats://A,nats://B --apps apps.toml
 [--config F]`. Rules for whoever edits this file: flags are texts here, and `node/config/sources.py` gives them their
@@ -80,6 +80,30 @@ def check_config(config: str | None, **flags: str | None) -> None:
     for name, origin in sorted(loaded.origins.items()):
         click.echo(f"{name} = {KEYS[name].shown(loaded.value(name))}  ({origin})")
     click.echo(f"{len(apps)} app{'' if len(apps) == 1 else 's'} in {loaded.settings.apps}")
+
+
+@main.group()
+def webhooks() -> None:
+    """What apps are told by HTTP."""
+
+
+@webhooks.command("test")
+@click.option("--app", "app_id", required=True, metavar="ID", help="The app's id.")
+@_settings_flags
+def send_test(app_id: str, config: str | None, **flags: str | None) -> None:
+    """Send `channel_occupied` of `usher-test` to each webhook of an app, and say how it ended; exit 1 if one failed."""
+    import trio  # noqa: PLC0415 - `usher version` needs no Trio
+
+    from node.webhooks.trial import try_webhooks  # noqa: PLC0415
+
+    try:
+        settings = _load(config, flags).settings
+        results = trio.run(try_webhooks, load_apps(settings.apps), app_id, settings.webhooks)
+    except ConfigError as error:
+        _refuse(error)
+    for host, result in results:
+        click.echo(f"{host}: {result.value}")
+    sys.exit(any(result.value != "success" for _, result in results))
 
 
 @main.command()

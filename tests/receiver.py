@@ -48,13 +48,13 @@ class Receiver:
         """All events that came, in order."""
         return [event for request in self.requests for event in request.events]
 
-    async def wait_for(self, is_there: Callable[["Receiver"], bool], seconds: float = 10.0) -> None:
+    async def wait_for(self, is_there: Callable[["Receiver"], object], seconds: float = 10.0) -> None:
         """Return once it is there; a test fails that waits too long."""
         with trio.move_on_after(seconds):
             while not is_there(self):
                 self.came = trio.Event()
                 await self.came.wait()
-        assert is_there(self), self.requests
+        assert is_there(self), "\n".join(f"{request.at:.3f} {request.events}" for request in self.requests)
 
     async def handle(self, stream: trio.abc.Stream) -> None:
         """One connection."""

@@ -3,7 +3,8 @@
 Both keepers of a shard hear the same and decide the same; what differs is where an event goes: the sender's are sent, the
 other's remembered (`memory`), so that it can go on where the sender may have stopped (`rota`). Rules for editing:
 
-- What is heard before a shard is complete is how things stand, not what happens, and makes no event.
+- What is heard before a shard is complete is how things stand, not what happens, and makes no event: but for a cluster that
+  has just begun, since nobody may have told it yet.
 - While the bus is away nothing is sent, only remembered: this node cannot know what holds in the cluster.
 - Whoever takes over sends again what the other may not have sent: a receiver may hear something twice, but hears it.
 """
@@ -110,7 +111,7 @@ class Keeper:
         if fact.app not in self._wanted:
             return False
         shard = fact.app, self._cluster.index_of(fact)
-        return shard in self._watches and shard not in self._incomplete
+        return shard in self._watches and (shard not in self._incomplete or self._rota.is_new)
 
     def _tell(self, fact: Fact, event: Event, now: float) -> None:
         """An event has come to pass; it is this node's to send, or the other keeper's."""

@@ -16,6 +16,9 @@ from typing import Final
 MEETING: Final = 3.0
 """Seconds until a peer that was met is one to rely on: longer than it takes to learn what it holds."""
 
+START: Final = 3.0
+"""Seconds of age at which a node watches what it is to watch, also where all nodes start together."""
+
 Rank = Callable[[str, int, Collection[str]], Sequence[str]]
 """`rank(app, index, nodes)`: the nodes, best first, the same on every node."""
 
@@ -39,6 +42,8 @@ class Rota:
         self._met: dict[str, float] = {}
         self._all: frozenset[str] = frozenset({me})
         self._settled: frozenset[str] = frozenset({me})
+        self.is_new = True
+        """Whether the whole cluster is so young that nothing much can have been told before."""
 
     def update(self, ages: Mapping[str, float], now: float) -> bool:
         """Take the ages in seconds of all live nodes, `me` included; whether any duty may have changed."""
@@ -46,10 +51,14 @@ class Rota:
         self._met = {node: self._met.get(node, now) for node in ages}
         self._all = frozenset(ages)
         oldest = max(ages.values())
-        old = frozenset(node for node, age in ages.items() if age >= self._settle or oldest < age + self._settle / 2)
+        self.is_new = oldest < self._settle
+        old = frozenset(node for node, age in ages.items() if not self._is_young(age, oldest))
         known = frozenset(node for node in old if node == self._me or now - self._met[node] >= MEETING)
         self._settled = known if self._me in known and oldest >= self._settle else old
         return before != (self._all, self._settled)
+
+    def _is_young(self, age: float, oldest: float) -> bool:
+        return age < min(self._settle, max(oldest - self._settle / 2, START if oldest >= START else 0.0))
 
     def duty(self, app: str, index: int) -> Duty:
         """What `me` is to the shard."""
