@@ -171,7 +171,16 @@ class Recall(_Envelope, frozen=True):
     channel: str
 
 
-Directed = Ask | Snapshot | Ping | Pong | Question | Answer | Keep | Recall
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """Somebody found nothing kept of the channel; its keepers may want to tell."""
+
+    KIND: ClassVar[str] = "missed"
+    app: str
+    channel: str
+
+
+Directed = Ask | Snapshot | Ping | Pong | Question | Answer | Keep | Recall | Missed
 Message = Heartbeat | Change | UserEvent | ChannelEvent | Terminate | Holding | Directed
 _KINDS: dict[str, type[Message]] = {
     kind.KIND: kind
@@ -190,6 +199,7 @@ _KINDS: dict[str, type[Message]] = {
         Holding,
         Keep,
         Recall,
+        Missed,
     )
 }
 

@@ -3,9 +3,10 @@
 Whoever ranks the nodes (`rank`) for each shard finds the same first one on every node, and needs to ask nobody.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from cluster.core import Core
+from cluster.envelope import Missed
 from cluster.holders import Holders
 from cluster.maps import Maps
 from cluster.peers import Peers
@@ -22,6 +23,11 @@ class KeeperCalls:
     def ages(self) -> Mapping[str, float]:
         """How many seconds every live node has lived, this one included, as its last heartbeat says: the same everywhere."""
         return self._peers.ages()
+
+    def tell_missed(self, nodes: Iterable[str], app: str, channel: str) -> None:
+        """Let other nodes know, as well as it goes, that nothing is kept of the channel (`Listener.channel_missed`)."""
+        for node in nodes:
+            self._core.try_send(self._core.subjects.node(node), Missed(app, channel))
 
     def index_of(self, by: str) -> int:
         """The number of the shard that a user or a channel belongs to, in every map."""

@@ -27,6 +27,7 @@ from cluster.envelope import (
     Holding,
     Keep,
     Message,
+    Missed,
     Ping,
     Pong,
     Question,
@@ -51,6 +52,9 @@ class Listener(holders.Listener, members.Listener, counts.Listener, peers.Listen
 
     def receive_channel_event(self, event: ChannelEvent) -> bool:
         """Deliver to the channel's subscribers here; False if there are none."""
+
+    def channel_missed(self, app: str, channel: str) -> None:
+        """Another node found nothing kept of the channel, and wants this one to tell; see `Member.tell_missed`."""
 
     def peers_changed(self, lost: PeerLost | None = None) -> None:
         """A peer was met, or lost: keepers may be others now."""
@@ -273,6 +277,8 @@ class Member(ChannelCalls, KeeperCalls):
                 self._holders.receive_question(message, reply)
             case Keep() | Recall():
                 self._cache.receive(message, reply)
+            case Missed(app, channel):
+                self._listener.channel_missed(app, channel)
             case Holding():
                 self._holders.receive_holding(message)
             case _:

@@ -60,6 +60,10 @@ class Listener:
         self._channels.count_edges(changes)
         self.webhooks.count_edges(changes)
 
+    def channel_missed(self, app: str, channel: str) -> None:
+        """See `cluster.Listener`."""
+        self.webhooks.channel_missed(app, channel)
+
     def peers_changed(self, lost: PeerLost | None = None) -> None:
         """See `cluster.Listener`."""
         self.webhooks.peers_changed(lost)

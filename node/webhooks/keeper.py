@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from node.config.apps import App, Apps
 from node.webhooks.counts import Counts
-from node.webhooks.events import NAMES, Event, Fact, Kind, subscription_count
+from node.webhooks.events import NAMES, Event, Fact, Kind, cache_miss, subscription_count
 from node.webhooks.holds import Holds
 from node.webhooks.memory import Memory, Shard
 from node.webhooks.rota import Rota
@@ -106,6 +106,17 @@ class Keeper:
         fact = Fact(Kind.CHANNEL, app, channel)
         if self._is_followed(fact) and self._counts.change((app, channel), count, now):
             self._tell(fact, subscription_count(app, channel, count), now)
+
+    def note_miss(self, app: str, channel: str, now: float) -> list[str]:
+        """A cache channel was found empty, here or elsewhere; the nodes that are to know of it besides this one."""
+        fact = Fact(Kind.CHANNEL, app, channel)
+        shard = app, self._cluster.index_of(fact)
+        keepers = self._rota.keepers(*shard)
+        if shard in self._watches:
+            self._tell(fact, cache_miss(app, channel), now)
+        elif keepers[0] == self._cluster.node_id or not self._cluster.connected:
+            self._send(cache_miss(app, channel))
+        return [keeper for keeper in keepers if keeper != self._cluster.node_id]
 
     def _is_followed(self, fact: Fact) -> bool:
         if fact.app not in self._wanted:

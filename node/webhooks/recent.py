@@ -1,4 +1,7 @@
-"""What was told a moment ago: many who miss the same cached event make one `cache_miss` (protocol.md 9). Pure."""
+"""What was told a moment ago: many who miss the same cached event make one `cache_miss` (protocol.md 9). Pure.
+
+A node where somebody misses lets the channel's keepers know, which see to it that all nodes together tell it once.
+"""
 
 from collections import OrderedDict
 from typing import Final

@@ -60,9 +60,13 @@ class Rota:
     def _is_young(self, age: float, oldest: float) -> bool:
         return age < min(self._settle, max(oldest - self._settle / 2, START if oldest >= START else 0.0))
 
+    def keepers(self, app: str, index: int) -> Sequence[str]:
+        """Who sends for the shard, and who follows."""
+        return self._rank(app, index, self._settled)[:2]
+
     def duty(self, app: str, index: int) -> Duty:
         """What `me` is to the shard."""
-        now = self._rank(app, index, self._settled)[:2]
+        now = self.keepers(app, index)
         soon = self._rank(app, index, self._all)[:2]
         return Duty(now[0], self._me in now or self._me in soon)
 

@@ -27,6 +27,9 @@ class Webhooks(Protocol):
     def count_edges(self, changes: Sequence[CountChange]) -> None:
         """Numbers of subscriptions of channels in watched shards changed, in the cluster."""
 
+    def channel_missed(self, app: str, channel: str) -> None:
+        """A subscriber on another node found a cache channel empty, and this node keeps the channel."""
+
     def peers_changed(self, lost: PeerLost | None = None) -> None:
         """Other nodes came or went: who tells what may be another now."""
 
@@ -49,6 +52,9 @@ class NoWebhooks:
         """See `Webhooks`."""
 
     def count_edges(self, changes: Sequence[CountChange]) -> None:
+        """See `Webhooks`."""
+
+    def channel_missed(self, app: str, channel: str) -> None:
         """See `Webhooks`."""
 
     def peers_changed(self, lost: PeerLost | None = None) -> None:

@@ -1,7 +1,7 @@
 """The webhooks of a node: what happens goes in, requests go out. Only `run` and `close` wait.
 
-Client events and cache misses are told by the node where they happen; what begins and ends in the cluster, by its keeper.
-Each webhook has a courier, from its first event until it leaves the configuration.
+Client events are told by the node where they happen; everything else, by the keeper of what it is about. Each webhook has a
+courier, from its first event until it leaves the configuration.
 """
 
 import time
@@ -36,6 +36,7 @@ class Webhooks:
         self._apps = apps
         self._metrics = metrics
         self._settings = settings
+        self._member = member
         margin = settings.batch_interval + settings.timeout
         self._keeper = Keeper(Shards(member), apps, settings.hold, margin, self._send)
         self._misses = Recent()
@@ -54,8 +55,16 @@ class Webhooks:
 
     def cache_miss(self, app: App, channel: str) -> None:
         """See `seam.Webhooks`."""
-        if app.webhooks and self._misses.is_news((app.id, channel), trio.current_time()):
-            self._send(events.cache_miss(app.id, channel))
+        if not any("cache_miss" in webhook.events for webhook in app.webhooks):
+            return
+        if self._misses.is_news((app.id, channel), trio.current_time()):
+            others = self._keeper.note_miss(app.id, channel, trio.current_time())
+            self._member.tell_missed(others, app.id, channel)
+
+    def channel_missed(self, app: str, channel: str) -> None:
+        """See `seam.Webhooks`."""
+        if self._misses.is_news((app, channel), trio.current_time()):
+            self._keeper.note_miss(app, channel, trio.current_time())
 
     def user_edges(self, edges: Sequence[UserEdge]) -> None:
         """See `seam.Webhooks`."""

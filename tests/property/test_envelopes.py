@@ -18,6 +18,7 @@ from cluster.envelope import (
     Holding,
     Keep,
     Message,
+    Missed,
     Ping,
     Pong,
     Question,
@@ -85,6 +86,7 @@ _messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Holding, node=_text, app=_text, user=_text, held=st.booleans(), echo=st.booleans()),
     st.builds(Keep, app=_text, channel=_text, frame=st.binary(max_size=40), ttl=_age, stamp=_number, node=_text),
     st.builds(Recall, app=_text, channel=_text),
+    st.builds(Missed, app=_text, channel=_text),
 )
 
 

@@ -152,6 +152,9 @@ class NoChannels:
     def count_edges(self, changes: Sequence[CountChange]) -> None:
         """See `Listener`."""
 
+    def channel_missed(self, app: str, channel: str) -> None:
+        """See `Listener`."""
+
     def peers_changed(self, lost: PeerLost | None = None) -> None:
         """See `Listener`."""
 

@@ -14,7 +14,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.sim.network import Delays, Network
-from tests.sim.webhook_nodes import Cluster
+from tests.sim.webhook_nodes import APP, Cluster
 
 THINGS = (
     *(f"channel c{number}" for number in range(6)),
@@ -79,6 +79,17 @@ async def test_event_is_sent_once_when_nothing_fails(seed: int, autojump_clock: 
     for thing, truth in cluster.truth.items():
         assert cluster.backend.of(thing) == truth
     assert {told.node for told in cluster.backend.told} == {"n0", "n1", "n2"}
+
+
+async def test_miss_is_sent_once_though_every_node_has_it(autojump_clock: MockClock) -> None:
+    """Several times in the same seconds, and again when nobody has published since."""
+    async with run_cluster(0, nodes=4, flips=False) as cluster:
+        for pause in (0.0, 0.1, 2.0, 20.0):
+            await trio.sleep(pause)
+            for node in cluster.nodes:
+                for number in range(5):
+                    node.webhooks.cache_miss(APP, f"cache-{number}")
+    assert [cluster.backend.of(f"cache cache-{number}") for number in range(5)] == [[False, False]] * 5
 
 
 @pytest.mark.parametrize("seed", range(4))

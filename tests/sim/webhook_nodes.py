@@ -19,6 +19,7 @@ from tests.sim.network import Network
 from tests.sim.nodes import NoChannels
 
 ALL: tuple[EventName, ...] = (
+    "cache_miss",
     "channel_occupied",
     "channel_vacated",
     "member_added",
@@ -182,6 +183,10 @@ class Node(NoChannels):
     def count_edges(self, changes: Sequence[CountChange]) -> None:
         """See `Listener`."""
         self.webhooks.count_edges(changes)
+
+    def channel_missed(self, app: str, channel: str) -> None:
+        """See `Listener`."""
+        self.webhooks.channel_missed(app, channel)
 
     def peers_changed(self, lost: PeerLost | None = None) -> None:
         """See `Listener`."""

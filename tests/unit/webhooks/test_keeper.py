@@ -301,3 +301,23 @@ def test_old_nodes_that_have_just_met_both_send() -> None:
     """For a while: a partition has healed, and each takes back what it told wrongly."""
     assert [duty(me, 1.0, a=100, b=100).sender for me in "ab"] == ["a", "b"]
     assert [duty(me, 3.0, a=100, b=100).sender for me in "ab"] == ["a", "a"]
+
+
+def test_miss_is_told_by_the_sender_and_remembered_by_the_follower() -> None:
+    """The node where it happened lets both know; the third does nothing itself."""
+    for me, others, sent in (("a", ["b"], ["cache_miss"]), ("b", ["a"], []), ("c", ["a", "b"], [])):
+        site = Site(Cluster(me, a=100.0, b=100.0, c=100.0), *NAMES, "cache_miss")
+        site.at(5.0)
+        assert site.keeper.note_miss("1", "cache-a", 5.0) == others
+        assert site.at(5.0) == sent
+        del site.cluster.by_age["a"]
+        site.keeper.peer_lost("a", 2.0, politely=False, now=6.0)
+        assert [event.name for event in site.sent] == (["cache_miss"] if me == "b" else [])
+
+
+def test_miss_is_told_by_its_own_node_when_the_bus_is_away() -> None:
+    """Nobody else can."""
+    site = Site(Cluster("c", a=100.0, b=100.0, c=100.0), "cache_miss")
+    site.cluster.connected = False
+    site.keeper.note_miss("1", "cache-a", 0.0)
+    assert site.at(0.0) == ["cache_miss"]
