@@ -12,6 +12,7 @@ from functools import partial
 import pytest
 import trio
 
+from tests.api_client import ApiClient
 from tests.client import Client, all_until, connect
 from tests.integration.support import (
     APP,
@@ -177,15 +178,26 @@ async def test_sockets_stay_and_only_changes_are_told_when_nats_restarts(
 
 async def _refuses_everything(node: Node, user: str) -> None:
     """The API says 503 and when to come again, instead of promising what it cannot keep."""
-    async with api(node) as backend:
-        for response in (
-            await backend.send_to_user(user, "lost", "lost"),
-            await backend.ask("GET", f"/users/{user}"),
-            await backend.ask("POST", "/users/somebody-else/terminate_connections", {}),
-        ):
-            assert response.status == 503, response
-            assert int(response.headers["retry-after"]) >= 1
-            assert response.error
+    event: dict[str, object] = {"name": "lost", "data": "lost", "channels": ["room", f"#server-to-user-{user}"]}
+    requests: list[tuple[str, str, dict[str, object] | None]] = [
+        ("POST", "/events", event),
+        ("POST", "/events", {**event, "info": "subscription_count"}),
+        ("POST", "/users/somebody-else/terminate_connections", {}),
+        *(
+            ("GET", path, None)
+            for path in ("/channels", "/channels/room", "/channels/presence-room/users", f"/users/{user}")
+        ),
+    ]
+    async with api(node) as backend, trio.open_nursery() as nursery:
+        for request in requests:
+            nursery.start_soon(_is_refused, backend, *request)
+
+
+async def _is_refused(backend: ApiClient, method: str, path: str, body: dict[str, object] | None) -> None:
+    response = await backend.ask(method, path, body)
+    assert response.status == 503, (method, path, response)
+    assert int(response.headers["retry-after"]) >= 1
+    assert response.error
 
 
 async def _answers_pings(clients: Sequence[Client]) -> None:
