@@ -275,6 +275,8 @@ async def test_large_audience_hears_everything_in_order_and_once(autojump_clock:
             if number == 2:
                 late.subscribe("x")
                 clients[0].unsubscribe("x")
+                clients[0].read()
+        assert nodes[0].hub.fanout.backlog  # what follows is about frames that wait
         await settle(2)
         channel = [f"x e{number} {{}}" for number in range(6)]
         user = [f"#server-to-user-ann u{number} {{}}" for number in range(6)]
@@ -283,6 +285,7 @@ async def test_large_audience_hears_everything_in_order_and_once(autojump_clock:
             assert [words for words in told if words.startswith("x ")] == channel
             assert [words for words in told if words.startswith("#")] == user
         assert late.read() == ["subscribed x", *channel[3:]]
+        assert not [words for words in clients[0].read() if words.startswith("x ")]
 
 
 async def test_bug_in_a_subscription_ends_one_connection_only(
