@@ -171,8 +171,7 @@ class Recall(_Envelope, frozen=True):
     channel: str
 
 
-@dataclass(frozen=True, slots=True)
-class Missed:
+class Missed(_Envelope, frozen=True):
     """Somebody found nothing kept of the channel; its keepers may want to tell."""
 
     KIND: ClassVar[str] = "missed"
