@@ -109,17 +109,12 @@ def check_request(request: ApiRequest) -> None:
     _bench.audience.calls.clear()
     answers: list[ApiResponse] = []
     if not _bench.api.handle_nowait(request, answers.append):
-        answers.append(_finish(request))
+        answers.append(trio.run(_bench.api.handle, request))
     (response,) = answers
     assert response.status in STATUSES, response
     body = json.loads(response.body)
     assert isinstance(body, dict)
     assert response.status == 200 or body["error"]
-
-
-def _finish(request: ApiRequest) -> ApiResponse:
-    """The answer of a handler that asks the cluster, which answers at once here."""
-    return trio.run(_bench.api.handle, request)
 
 
 TARGETS = (Target("bodies", make_body, check_body), Target("api", make_request, check_request))
