@@ -70,6 +70,7 @@ def check_body(body: bytes) -> None:
 def make_request(chance: Random) -> ApiRequest:
     """A request that is signed, and then perhaps damaged; or damaged and then signed, which gets further."""
     user = quote(word(chance).encode(errors="surrogatepass"), safe="")
+    channel = quote(chance.choice(("presence-x", "cache-x", *CHANNELS)), safe="")
     app = chance.choice(("1001", "1001", "1001", "1002", "1003", APP.key, "%31001"))
     method, path = chance.choice((
         ("POST", f"/apps/{app}/events"),
@@ -78,6 +79,9 @@ def make_request(chance: Random) -> ApiRequest:
         ("POST", f"/apps/{app}/users/{user}/terminate_connections"),
         ("POST", f"/users/{user}/terminate_connections"),
         ("GET", f"/apps/{app}/users/{user}"),
+        ("GET", f"/apps/{app}/channels"),
+        ("GET", f"/apps/{app}/channels/{channel}"),
+        ("GET", f"/apps/{app}/channels/{channel}/users"),
     ))  # fmt: skip
     path = damaged(chance, path) if often(chance, 0.2) else path
     method = method if often(chance, 0.95) else chance.choice(("PUT", "post", "ü", ""))
@@ -90,6 +94,9 @@ def make_request(chance: Random) -> ApiRequest:
 
 def _signed_query(chance: Random, method: str, path: str, body: bytes) -> str:
     signed = fields(chance, {"auth_key": APP.key, "auth_timestamp": f"{NOW:.0f}", "auth_version": "1.0"}, 0.02, 0.02)
+    if often(chance, 0.5):
+        signed["info"] = chance.choice(("user_count", "subscription_count,user_count", "cache", ",", "x"))
+        signed["filter_by_prefix"] = chance.choice(("presence-", "p", ""))
     if body:
         signed["body_md5"] = hashlib.md5(body).hexdigest()  # noqa: S324
     signed.update(
