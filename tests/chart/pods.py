@@ -22,6 +22,7 @@ from tests.chart.volumes import Volumes, listening_on
 from tests.processes import Program, nats_server_path
 
 _LOOK = 0.02
+_LONGEST_WAIT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,9 @@ class Pod:
                     await trio.sleep(_LOOK)
                 probes.cancel_scope.cancel()
             self.ready = False
-            self.restarts += not self.terminating
+            if not self.terminating:
+                await trio.sleep(min(self.restarts, _LONGEST_WAIT))  # at once, then later and later
+                self.restarts += 1
         self._gone.set()
 
     async def delete(self) -> Departure:

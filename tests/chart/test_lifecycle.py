@@ -74,6 +74,19 @@ def test_generated_app_goes_when_the_values_name_apps(cluster: tuple[Cluster, An
     assert set(state.one("Secret", "demo-usher-apps")["data"]) == {"apps.toml"}
 
 
+def test_number_of_nodes_stays_when_something_else_decides_it(cluster: tuple[Cluster, Any]) -> None:
+    """Neither the upgrade that turns autoscaling on nor a later one sends everybody to a single node."""
+    state, config = cluster
+    config.install(CHART, "demo", {"replicas": 3}, namespace="chat")
+    scaled = {"autoscaling": {"mode": "hpa"}}
+    config.upgrade(CHART, "demo", scaled, namespace="chat")
+    deployment = state.one("Deployment", "demo-usher")
+    assert deployment["spec"]["replicas"] == 3
+    deployment["spec"]["replicas"] = 9  # as its autoscaler writes it
+    config.upgrade(CHART, "demo", scaled | {"config": {"log": {"level": "debug"}}}, namespace="chat")
+    assert state.one("Deployment", "demo-usher")["spec"]["replicas"] == 9
+
+
 @pytest.mark.parametrize("name", FIXTURES)
 def test_every_fixture_is_installed_becomes_the_default_and_is_uninstalled(name: str, cluster: tuple[Cluster, Any]) -> None:
     """From whatever values to none: no immutable field is in the way."""

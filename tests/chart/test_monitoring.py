@@ -1,6 +1,8 @@
 """Alerts, dashboard and scaling: the chart's copies are those of deploy/, and every metric that is named exists."""
 
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,16 @@ def test_values_change_alerts_and_leave_some_out() -> None:
     assert {name: rule["labels"]["severity"] for name, rule in changed.items()}.items() <= {
         name: rule["labels"]["severity"] for name, rule in plain.items()
     }.items()
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool: apt-get install prometheus")
+@pytest.mark.parametrize("name", ["default", "apps"])
+def test_prometheus_takes_the_rules_of_a_release(name: str, tmp_path: Path) -> None:
+    """Also those that the values have changed."""
+    path = tmp_path / "rules.yml"
+    path.write_text(yaml.safe_dump(render(fixture(name), apis=OPERATORS).one("PrometheusRule")["spec"]))
+    done = subprocess.run(["promtool", "check", "rules", path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_runbook_has_a_line_for_every_alert() -> None:

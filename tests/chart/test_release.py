@@ -2,6 +2,7 @@
 
 import copy
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,12 @@ def test_notes_have_nothing_to_warn_of_in_production() -> None:
     assert "To look at" not in notes
     assert "helm -n chat test demo" in notes
     assert "ws.example.com" in notes
+
+
+def test_chart_is_of_the_version_of_the_node() -> None:
+    """The image's tag is the application's version."""
+    project = tomllib.loads((CHART.parents[1] / "pyproject.toml").read_text())["project"]
+    assert render().container["image"] == f"usher:{project['version']}"
 
 
 def test_extra_objects_are_rendered() -> None:

@@ -1,4 +1,18 @@
 {{/*
+How many nodes there are. With autoscaling that is not the chart's to say, but a field that goes from a Deployment is one again:
+the upgrade that turns autoscaling on would send everybody to a single node. So the number that there is stays as it is.
+*/}}
+
+{{- define "usher.replicas" -}}
+{{- $live := lookup "apps/v1" "Deployment" .Release.Namespace (include "usher.fullname" .) -}}
+{{- if eq .Values.autoscaling.mode "none" -}}
+replicas: {{ .Values.replicas }}
+{{- else if $live -}}
+replicas: {{ $live.spec.replicas }}
+{{- end -}}
+{{- end -}}
+
+{{/*
 How fast the number of nodes may change: up at once, since connections wait for nobody; down one node at a time, since each
 of them sends its clients elsewhere.
 */}}
