@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, get_args, get_origin
 import msgspec
 
 from node.config.apps import App
-from node.config.keys import Key, keys_of
+from node.config.keys import Key, is_table, keys_of
 from node.config.settings import Settings
 
 OWN: Final = (
@@ -30,6 +30,10 @@ _LIMITS: Final = {
     "min_length": "minLength",
     "max_length": "maxLength",
 }
+_LENGTHS: Final = {
+    "array": {"min_length": "minItems", "max_length": "maxItems"},
+    "object": {"min_length": "minProperties", "max_length": "maxProperties"},
+}
 
 Schema = dict[str, Any]
 
@@ -49,9 +53,10 @@ def config_schema() -> Schema:
 
 def app_schema() -> Schema:
     """One table of `[[apps]]`; its secrets are `secret` or `secrets`, as in the file."""
-    properties = {key.name: _described(key) for key in keys_of(App)}
+    app = _of_table(App)
+    properties = app["properties"]
     secret = properties["secrets"]["items"] | {"description": "Short for a list of one."}
-    return _object() | {
+    return app | {
         "required": ["id", "key"],
         "oneOf": [{"required": ["secret"]}, {"required": ["secrets"]}],
         "properties": properties | {"secret": secret},
@@ -60,6 +65,12 @@ def app_schema() -> Schema:
 
 def _object() -> Schema:
     return {"type": "object", "additionalProperties": False, "properties": {}}
+
+
+def _of_table(table: type[msgspec.Struct]) -> Schema:
+    keys = list(keys_of(table))
+    required = [key.name for key in keys if key.required]
+    return _object() | {"required": required, "properties": {key.name: _described(key) for key in keys}}
 
 
 def _described(key: Key) -> Schema:
@@ -72,18 +83,20 @@ def _of(kind: Any) -> Schema:
     """The schema of a type, with the constraints that its annotations state."""
     match get_origin(kind):
         case None:
-            return {"type": _TYPES[kind]}
+            return _of_table(kind) if is_table(kind) else {"type": _TYPES[kind]}
         case origin if origin is Literal:
             return {"type": "string", "enum": list(get_args(kind))}
         case origin if origin is tuple:
             return {"type": "array", "items": _of(get_args(kind)[0])}
+        case origin if origin is dict:
+            return {"type": "object", "additionalProperties": _of(get_args(kind)[1])}
         case _:
             return _constrained(_of(kind.__origin__), kind.__metadata__)
 
 
 def _constrained(schema: Schema, metadata: tuple[msgspec.Meta, ...]) -> Schema:
     for meta in metadata:
-        names = _LIMITS | ({"min_length": "minItems"} if schema["type"] == "array" else {})
+        names = _LIMITS | _LENGTHS.get(schema["type"], {})
         schema |= {name: getattr(meta, ours) for ours, name in names.items() if getattr(meta, ours) is not None}
         if meta.pattern:
             schema["pattern"] = meta.pattern.replace(r"\Z", "$")

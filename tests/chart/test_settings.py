@@ -92,6 +92,9 @@ def test_texts_arrive_as_they_were_written(tmp_path: Path) -> None:
 def test_apps_have_every_key_that_the_values_set(tmp_path: Path) -> None:
     """As the node's own table of keys has them."""
     first, second = apps_of(render(fixture("apps")), tmp_path)
+    (webhook,) = first.webhooks
+    assert (webhook.url, webhook.events) == ("https://example.com/hook?a=1&b=2", ("member_added", "user_online"))
+    assert webhook.headers == {"Authorization": 'Bearer "x"'}
     assert (first.allowed_origins, first.max_connections) == (("https://*.example.com",), 1_000_000)
     assert (second.secrets, second.require_authorization, second.authorization_timeout) == (("new", "old"), True, 7.5)
 

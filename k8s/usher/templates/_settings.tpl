@@ -10,7 +10,7 @@ The node's configuration: usher.toml, and the apps. Numbers go through toJson, w
 {{- if kindIs "map" $value }}
 {{- $_ := set $tables $key $value }}
 {{- else if not (kindIs "invalid" $value) }}
-{{ $key }} = {{ $value | toJson }}
+{{ $key }} = {{ include "usher.toml.value" $value }}
 {{- end }}
 {{- end }}
 {{- range $key, $value := $tables }}
@@ -19,6 +19,21 @@ The node's configuration: usher.toml, and the apps. Numbers go through toJson, w
 [{{ $name }}]
 {{- include "usher.toml" (list $value $name) }}
 {{- end }}
+{{- end -}}
+
+{{/* A value on one line. A text in JSON is one in TOML; a map is not. */}}
+{{- define "usher.toml.value" -}}
+{{- if kindIs "map" . -}}
+{{- $items := list -}}
+{{- range $key, $value := . -}}{{- $items = append $items (printf "%s = %s" (toJson $key) (include "usher.toml.value" $value)) -}}{{- end -}}
+{ {{- $items | join ", " -}} }
+{{- else if kindIs "slice" . -}}
+{{- $items := list -}}
+{{- range . -}}{{- $items = append $items (include "usher.toml.value" .) -}}{{- end -}}
+[{{ $items | join ", " }}]
+{{- else -}}
+{{ toJson . }}
+{{- end -}}
 {{- end -}}
 
 {{/* What the chart decides, over what the values say. What the image has variables of its own for is in "usher.node.env". */}}
