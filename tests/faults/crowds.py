@@ -1,6 +1,6 @@
 """What scenarios share: a crowd that watches itself, and the times that watchers took to hear."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import trio
 
@@ -34,15 +34,22 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def offline_times(stage: Stage, gone: Iterable[Person], since: float) -> list[float]:
     """How long after `since` each watcher's connection heard that each of these was offline, if it did."""
-    names = {person.ledger.user for person in gone}
-    return [
-        heard.at - since
-        for ledger in stage.crowd.ledgers
-        for stay in ledger.stays
-        for heard in stay.heard[1:]
-        for user in heard.offline
-        if user in names and heard.at >= since
-    ]
+    return [at - since for at, _ in _offline_edges(stage, gone, since)]
+
+
+def told_offline(stage: Stage, people: Iterable[Person], since: float) -> set[str]:
+    """Which of these any watcher heard to be offline."""
+    return {user for _, user in _offline_edges(stage, people, since)}
+
+
+def _offline_edges(stage: Stage, people: Iterable[Person], since: float) -> Iterator[tuple[float, str]]:
+    """Every offline edge since then that any watcher heard about these."""
+    names = {person.ledger.user for person in people}
+    for ledger in stage.crowd.ledgers:
+        for stay in ledger.stays:
+            for heard in stay.heard[1:]:
+                if heard.at >= since:
+                    yield from ((heard.at, user) for user in heard.offline if user in names)
 
 
 def told_times(times: Sequence[float]) -> str:

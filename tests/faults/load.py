@@ -25,14 +25,19 @@ class Publisher:
 
     async def run(self) -> None:
         """Publish; requests do not wait for each other."""
-        async with trio.open_nursery() as nursery:
-            due = trio.current_time()
-            while True:
-                due += self._interval
-                await trio.sleep_until(due)
-                if self._stage.crowd.here:
-                    person = self._stage.random.choice(self._stage.crowd.here)
-                    nursery.start_soon(self.publish, person.ledger.user, self._choose_node())
+        try:
+            async with trio.open_nursery() as nursery:
+                due = trio.current_time()
+                while True:
+                    due += self._interval
+                    await trio.sleep_until(due)
+                    if self._stage.crowd.here:
+                        person = self._stage.random.choice(self._stage.crowd.here)
+                        nursery.start_soon(self.publish, person.ledger.user, self._choose_node())
+        finally:
+            with trio.CancelScope(shield=True):
+                for api in self._apis:
+                    await api.aclose()
 
     def _choose_node(self) -> int:
         """One that takes requests, if any does, as a load balancer finds it."""

@@ -31,15 +31,15 @@ LONG = _by_name(
 """By name, as they are run by hand."""
 
 SHORT = _by_name(
-    rolling(150, 2),
+    rolling(120, 2),
     killing(90, 1, with_nats=False),
     killing(90, 1, with_nats=True),
-    parting("paused", pause, 60, 12),
+    parting("paused", pause, 60, 6, lease=4),
     parting("routes-cut", cut_routes, 60, 4),
     parting("bus-stalled", stall_bus, 60, 4),
     away(60, 4),
     terminating(10, 100),
-    slow(40, 3, 5),
+    slow(40, 3, 3),
     mixed(30, 6),
 )
 """The same promises, as CI checks them."""

@@ -68,8 +68,8 @@ async def _broken(stage: Stage, verb: str, links: list[str]) -> AsyncIterator[No
         stage.do("heal", links)
 
 
-def parting(name: str, parting: Parting, users: int, seconds: float) -> Scenario:
-    """One kind of parting, for so long."""
+def parting(name: str, parting: Parting, users: int, seconds: float, lease: float = 10.0) -> Scenario:
+    """One kind of parting, for so long; nodes have this lease."""
 
     async def play(stage: Stage, nursery: trio.Nursery, users: int) -> None:
         await assemble(stage, nursery, users)
@@ -85,4 +85,4 @@ def parting(name: str, parting: Parting, users: int, seconds: float) -> Scenario
         await stage.settled(0.5)
         stage.expect(stage.total("errors_total") == 0, "no node met an error")
 
-    return Scenario(name, play, users, {"gap": 0.8, "offline": 5.0, "online": 5.0})
+    return Scenario(name, play, users, {"gap": 0.8, "offline": 5.0, "online": 5.0}, {"USHER_CLUSTER__LEASE": str(lease)})

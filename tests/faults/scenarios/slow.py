@@ -23,7 +23,7 @@ SLOWER = 1.5
 OUTBOX = 1 << 17
 MEMORY = 16 << 20  # bytes that a node may grow by in the second half: nothing piles up
 RATE = 60.0
-_FLOOD = 150.0  # events a second for the one user: the kernel takes some megabytes before anything waits here
+_FLOOD = 100.0  # events a second for the one user
 _PAYLOAD = 9000
 _NOISE = 0.002  # seconds: below that, a p99 on a busy machine says nothing
 
@@ -38,10 +38,9 @@ class Sleeper:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            stream = await self._connect()
-            await self._sign_in(WireClient(stream))
-            await _wait_until_cut_off(stream)
-            await trio.aclose_forcefully(stream)
+            async with await self._connect() as stream:
+                await self._sign_in(WireClient(stream))
+                await _wait_until_cut_off(stream)
 
     async def _connect(self) -> trio.SocketStream:
         sock = trio.socket.socket()

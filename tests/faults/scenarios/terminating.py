@@ -79,6 +79,8 @@ async def _race(stage: Stage, user: str, races: int, done: list[Termination]) ->
                 break
         else:
             done.append(Termination(user, called_at, trio.current_time()))
+    for api in apis:
+        await api.aclose()
 
 
 async def _terminate(api: ApiClient, user: str) -> bool:
