@@ -20,6 +20,8 @@ from node.webhooks.holds import Holds
 from node.webhooks.memory import Memory, Shard
 from node.webhooks.rota import Rota
 
+_SLICE: Final = 4
+"""Apps whose shards are assigned in one tick: some milliseconds each."""
 OVERLAP: Final = 0.5
 """Seconds that are told twice when a living node hands over: messages and clocks need as long as that to agree."""
 
@@ -84,6 +86,7 @@ class Keeper:
         self._counts = Counts()
         self._memory = Memory()
         self._losses: dict[str, float] = {}  # since when nodes that died may have sent nothing
+        self._unassigned: dict[str, float] = {}  # apps, and since when their shards may be others' to send for
         self._version = -1
         self._sequence = 0
         self._is_connected = False
@@ -131,7 +134,7 @@ class Keeper:
         shard = fact.app, self._cluster.index_of(fact)
         if (watch := self._watches.get(shard)) is None:
             return
-        if watch.sends:
+        if watch.sends and self._is_connected:
             self._send(event)
         else:
             self._memory.add(shard, event, now)
@@ -141,6 +144,7 @@ class Keeper:
     def tick(self, now: float) -> None:
         """Do what is due; many times a second."""
         self._update(now)
+        self._memory.expire(now)
         self._incomplete -= {shard for shard in self._incomplete if self._is_complete(shard)}
         self._tell_ends(now)
         for (app, channel), count in self._counts.poll(now):
@@ -176,34 +180,42 @@ class Keeper:
     def _update(self, now: float) -> None:
         """Follow what apps, nodes and the bus have come to."""
         changed = self._rota.update(self._cluster.ages(), now)
-        if self._left or not (
-            changed or self._version != self._apps.version or self._is_connected != self._cluster.connected
-        ):
+        if self._left:
             return
-        self._version, self._is_connected = self._apps.version, self._cluster.connected
-        self._wanted = {app.id: events for app in self._apps if (events := _events(app))}
-        self._assign(now)
+        if changed or self._version != self._apps.version or self._is_connected != self._cluster.connected:
+            self._version, self._is_connected = self._apps.version, self._cluster.connected
+            self._wanted = {app.id: events for app in self._apps if (events := _events(app))}
+            apps = {*self._wanted, *(app for app, _ in self._watches)}
+            self._unassigned = dict.fromkeys(apps, now) | self._unassigned
+        for app in list(self._unassigned)[:_SLICE]:
+            self._assign(app, self._unassigned.pop(app))
+            if not self._unassigned:
+                self._losses.clear()
+                self._holds.forget(lambda fact: (fact.app, self._cluster.index_of(fact)) not in self._watches)
 
     # -- duties ---------------------------------------------------------------------------------------------------
 
-    def _assign(self, now: float) -> None:
-        """Watch what is this node's to watch, and send where it is the sender."""
-        kept: set[Shard] = set()
-        for app, events in self._wanted.items():
-            kinds = [stems for kind, stems in self._cluster.stems(app).items() if events & _NEEDS[kind]]
-            for index, stems in enumerate(zip(*kinds, strict=True)):
-                duty = self._rota.duty(app, index)
-                if duty.watches:
-                    kept.add((app, index))
-                    self._follow((app, index), stems, duty.sender, now)
-        for shard in self._watches.keys() - kept:
-            self._cluster.unwatch(self._watches.pop(shard).stems)
-            self._memory.forget(shard)
-        self._incomplete &= kept
-        self._holds.forget(lambda fact: (fact.app, self._cluster.index_of(fact)) not in self._watches)
-        self._losses.clear()
+    def _assign(self, app: str, since: float) -> None:
+        """Watch what is this node's to watch of an app, and send where it is the sender, since `since`."""
+        events = self._wanted.get(app, frozenset())
+        kinds = [stems for kind, stems in self._cluster.stems(app).items() if events & _NEEDS[kind]]
+        by_index = list(zip(*kinds, strict=True))
+        for index, stems in enumerate(by_index):
+            duty = self._rota.duty(app, index)
+            if duty.watches:
+                self._follow((app, index), stems, duty.sender, since)
+            else:
+                self._let_go((app, index))
+        for shard in [shard for shard in self._watches if shard[0] == app] if not by_index else ():
+            self._let_go(shard)
 
-    def _follow(self, shard: Shard, stems: Collection[str], sender: str, now: float) -> None:
+    def _let_go(self, shard: Shard) -> None:
+        if (watch := self._watches.pop(shard, None)) is not None:
+            self._cluster.unwatch(watch.stems)
+            self._incomplete.discard(shard)
+            self._memory.forget(shard)
+
+    def _follow(self, shard: Shard, stems: Collection[str], sender: str, changed_at: float) -> None:
         watch = self._watches.get(shard)
         if watch is None:
             watch = self._watches[shard] = _Watch((), sender)
@@ -213,16 +225,15 @@ class Keeper:
             watch.stems = stems
             self._incomplete.add(shard)
         sends = sender == self._cluster.node_id and self._is_connected
-        if sends and not watch.sends:
-            for event in self._memory.take(shard, self._untold_since(watch.sender, now)):
-                self._send(event)
+        for event in self._memory.take(shard, self._untold_since(watch.sender, changed_at)) if sends else ():
+            self._send(event)
         watch.sender, watch.sends = sender, sends
 
-    def _untold_since(self, sender: str, now: float) -> float:
+    def _untold_since(self, sender: str, changed_at: float) -> float:
         """Since when events may not have been sent that were the sender's until now."""
         if sender == self._cluster.node_id:  # the bus was away
             return float("-inf")
-        return self._losses.get(sender, now - OVERLAP)
+        return self._losses.get(sender, changed_at - OVERLAP)
 
 
 def _events(app: App) -> frozenset[str]:

@@ -321,3 +321,21 @@ def test_miss_is_told_by_its_own_node_when_the_bus_is_away() -> None:
     site.cluster.connected = False
     site.keeper.note_miss("1", "cache-a", 0.0)
     assert site.at(0.0) == ["cache_miss"]
+
+
+def test_shards_of_many_apps_are_assigned_a_few_in_each_tick() -> None:
+    """None is late by more than a moment, and what happens in it is not lost."""
+    cluster = Cluster("b", a=100.0, b=100.0)
+    site = Site(cluster)
+    webhooks = app(*NAMES).webhooks
+    site.apps.replace(App(id=str(number), key=str(number), secrets=("s",), webhooks=webhooks) for number in range(1, 31))
+    site.at(0.25)
+    assert 0 < len(cluster.watched) < 30
+    site.at(3.0)
+    assert len(cluster.watched) == 90
+    for number in range(1, 31):
+        site.note(Fact(Kind.CHANNEL, str(number), "a"), begins=True)
+    del cluster.by_age["a"]
+    site.keeper.peer_lost("a", 2.0, politely=False, now=3.0)
+    assert len(site.sent) < 30
+    assert site.at(6.0) == ["channel_occupied"] * 30
