@@ -62,7 +62,7 @@ def _net(changes: list[tuple[float, bool]]) -> list[bool]:
     return left
 
 
-@given(st.lists(st.tuples(st.sampled_from([0.0, 0.05, 1.0, 4.0, 5.0]), st.integers(95, 105))))
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.0625, 1.0, 4.0, 5.0]), st.integers(95, 105))))
 def test_counts_are_told_seldom_above_100_but_in_the_end(changes: list[tuple[float, int]]) -> None:
     """Each one up to 100; above, none sooner than five seconds after another; the last one in any case."""
     counts, now, told = Counts(), 0.0, list[tuple[float, int]]()
