@@ -18,7 +18,7 @@ SCHEMA: Final = HERE / "usher" / "values.schema.json"
 VALUES: Final = HERE / "usher" / "values.yaml"
 README: Final = HERE / "README.md"
 
-_IN_FULL: Final = ("drain", "presence")
+_IN_FULL: Final = ("drain", "presence", "webhooks")
 """Tables of the settings that values.yaml states in full: the chart computes with them."""
 
 _WIDTH: Final = 120

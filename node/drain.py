@@ -69,10 +69,10 @@ def longest_linger(settings: Settings) -> float:
 def longest_stop(settings: Settings) -> float:
     """Seconds from SIGTERM to the end of the process, at the most: the grace period to configure.
 
-    drain.delay + drain.spread + max(drain.timeout, presence.drain_linger) + presence.linger + 2; a node without
-    NATS does not linger. The last `presence.linger` gives the news that a user is elsewhere time to reach all watchers.
+    drain.delay + drain.spread + max(drain.timeout, presence.drain_linger) + presence.linger + webhooks.batch_interval +
+    webhooks.timeout + 2; a node without NATS has no peers to linger for. The last `presence.linger` gives the news of where
+    users are time to reach all watchers, or webhooks, which then have one attempt to arrive.
     """
-    drain = settings.drain
-    settle = settings.presence.linger if settings.nats.servers else 0.0
+    drain, webhooks = settings.drain, settings.webhooks
     closing = drain.delay + drain.spread + max(drain.timeout, longest_linger(settings))
-    return closing + settle + LAST_WORDS + _SLACK
+    return closing + settings.presence.linger + webhooks.batch_interval + webhooks.timeout + LAST_WORDS + _SLACK

@@ -137,7 +137,8 @@ class Node:
     async def _leave(self) -> None:
         """Let users who came back elsewhere make no noise, say goodbye, and let webhooks arrive."""
         await self._leaving.await_lingers(self._member)
-        await self._webhooks.wait_for_ends(self._settings.presence.linger)
+        if not self._settings.nats.servers:
+            await self._webhooks.wait_for_ends(self._settings.presence.linger)
         with trio.move_on_after(LAST_WORDS):
             await self._member.say_goodbye()
         await self._webhooks.close()
@@ -175,7 +176,7 @@ def _hub_settings(settings: Settings) -> HubSettings:
         path_prefix=settings.path_prefix,
         batch_interval=settings.watchlist.batch_interval,
         linger=settings.presence.linger,
-        drain_linger=settings.presence.drain_linger,
+        drain_linger=settings.presence.drain_linger if settings.nats.servers else settings.presence.linger,
     )
 
 

@@ -98,7 +98,7 @@ class Presence(Table, frozen=True):
     drain_linger: Annotated[
         float,
         about("The same where a draining node closed: for users to sign in elsewhere, unseen.", ge=0, le=300),
-    ] = 10.0
+    ] = 8.0
 
 
 class WebSocket(Table, frozen=True):
@@ -147,19 +147,19 @@ class Log(Table, frozen=True):
 
 
 class Drain(Table, frozen=True):
-    """How a node stops on SIGTERM. By default it takes at most 28 s, less than the 30 s that Kubernetes grants."""
+    """How a node stops on SIGTERM. By default it takes less than the 30 s that Kubernetes grants."""
 
     delay: Annotated[
         float,
         about("Seconds that a stopping node serves on, not ready: until load balancers have noticed.", ge=0, le=3600),
-    ] = 5.0
+    ] = 4.0
     spread: Annotated[
         float,
         about("Seconds over which its connections are closed, evenly: clients come back at that rate.", ge=0, le=3600),
     ] = 10.0
     timeout: Annotated[
         float, about("Seconds for what still waits for clients after the last close; then they are cut off.", gt=0, le=3600)
-    ] = 10.0
+    ] = 8.0
     remote: Annotated[bool, about("Heed `POST /drain` on the operations port from other machines, too.")] = False
 
 

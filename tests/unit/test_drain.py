@@ -4,8 +4,10 @@ import random
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from node.config.settings import Drain, Nats, Presence, Settings
+from node.config.webhooks import WebhookSettings
 from node.drain import Schedule, longest_stop
 
 CLUSTERED = Nats(servers=("nats://n:4222",))
@@ -53,10 +55,12 @@ def test_schedule_names_all_at_once_when_there_is_no_spread() -> None:
 def test_longest_stop_is_the_sum_of_the_stages() -> None:
     """Outboxes and lingers have the same seconds: the longer of both counts. Alone, nobody lingers."""
     drain, presence = Drain(delay=3, spread=20, timeout=4), Presence(linger=1, drain_linger=8)
-    assert longest_stop(Settings(drain=drain, presence=presence)) == 3 + 20 + 4 + 2
-    assert longest_stop(Settings(drain=drain, presence=presence, nats=CLUSTERED)) == 3 + 20 + 8 + 1 + 2
+    hooks = WebhookSettings(batch_interval=0.5, timeout=2)
+    alone = Settings(drain=drain, presence=presence, webhooks=hooks)
+    assert longest_stop(alone) == 3 + 20 + 4 + 1 + 2.5 + 2
+    assert longest_stop(replace(alone, nats=CLUSTERED)) == 3 + 20 + 8 + 1 + 2.5 + 2
     long = Presence(linger=30, drain_linger=8)
-    assert longest_stop(Settings(drain=drain, presence=long, nats=CLUSTERED)) == 3 + 20 + 30 + 30 + 2
+    assert longest_stop(replace(alone, presence=long, nats=CLUSTERED)) == 3 + 20 + 30 + 30 + 2.5 + 2
 
 
 def test_longest_stop_is_less_than_kubernetes_grants_by_default() -> None:

@@ -8,9 +8,11 @@ does not linger.
 */}}
 {{- define "usher.leaving" -}}
 {{- $drain := .Values.config.drain -}}
-{{- $presence := eq .Values.nats.mode "none" | ternary (dict "linger" 0 "drain_linger" 0) .Values.config.presence -}}
-{{- $waiting := maxf $drain.timeout $presence.linger $presence.drain_linger -}}
-{{- addf $drain.delay $drain.spread $waiting $presence.linger 2 | ceil | int -}}
+{{- $presence := .Values.config.presence -}}
+{{- $webhooks := .Values.config.webhooks -}}
+{{- $linger := eq .Values.nats.mode "none" | ternary 0 (maxf $presence.linger $presence.drain_linger) -}}
+{{- $closing := addf $drain.delay $drain.spread (maxf $drain.timeout $linger) -}}
+{{- addf $closing $presence.linger $webhooks.batch_interval $webhooks.timeout 2 | ceil | int -}}
 {{- end -}}
 
 {{- define "usher.grace" -}}
