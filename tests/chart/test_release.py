@@ -156,6 +156,27 @@ def test_chart_is_of_the_version_of_the_node() -> None:
     assert render().container["image"] == f"usher:{project['version']}"
 
 
+CHECKS: list[tuple[Object, list[str]]] = [
+    ({}, ["--url=http://demo-usher.chat.svc:80"]),
+    ({"config": {"path_prefix": "/a"}, "service": {"port": 8080}}, ["--url=http://demo-usher.chat.svc:8080/a"]),
+    ({"tls": {"existingSecret": "tls"}}, ["--url=https://demo-usher.chat.svc:80", "--insecure"]),
+    (fixture("keda"), ["--url=https://ws.example.com/realtime", "--app=2"]),
+]
+
+
+@pytest.mark.parametrize(("values", "arguments"), CHECKS)
+def test_helm_test_goes_where_clients_go(values: Object, arguments: list[str]) -> None:
+    """Through the Service, or from outside where the values say so."""
+    (container,) = render(values).one("Pod", "-test-sign-in")["spec"]["containers"]
+    assert container["args"] == ["check", arguments[0], "--apps=/etc/usher/apps/apps.toml", *arguments[1:]]
+
+
+def test_user_of_the_pods_can_be_left_to_the_platform() -> None:
+    """A null takes a default away."""
+    pod = render({"podSecurityContext": {"runAsUser": None, "runAsGroup": None}}).pod
+    assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
 def test_extra_objects_are_rendered() -> None:
     """Both those that are objects and those that are texts."""
     release = render(fixture("extras"))
