@@ -129,6 +129,12 @@ class Maps:
         """The value of each node that holds the key; the shard is watched."""
         return self._directory.values(shard, key)
 
+    def elsewhere(self, shard: str, key: str) -> int:
+        """How many other nodes hold the key, as far as heard; 0 if the shard is not watched."""
+        if shard not in self._numbers:
+            return 0
+        return len(self._directory.values(shard, key).keys() - {self._core.me})
+
     def is_ready(self, shard: str) -> bool:
         """Whether every peer's part of a watched shard is in."""
         return self._directory.is_ready(shard)

@@ -112,8 +112,8 @@ class Member(ChannelCalls, KeeperCalls):
 
     @property
     def would_be_missed(self) -> bool:
-        """Whether a goodbye now would take a user offline: one who is held here and nowhere else."""
-        return self._holders.would_be_missed
+        """Whether a goodbye now would be noticed: of a user who is held here and nowhere else, or of a lingering member."""
+        return self._holders.would_be_missed or self._members.would_be_missed
 
     def hold(self, app: str, user: str) -> None:
         """A connection here is about to sign in as the user; paired with `release`."""

@@ -48,6 +48,14 @@ class Members:
         """All shards of an app."""
         return self._core.subjects.stems(NAME, app)
 
+    @property
+    def would_be_missed(self) -> bool:
+        """Whether a member would leave its channel with this node: one that lingers, and is nowhere else as far as heard."""
+        return any(
+            self._maps.elsewhere(self.shard(app, channel), member_key(channel, user)) == 0
+            for app, channel, user in self._left_at
+        )
+
     def join(self, app: str, channel: str, user: str, info: str) -> None:
         """One more subscription of the user; the first makes it a member."""
         member = (app, channel, user)

@@ -146,3 +146,28 @@ async def test_a_listener_that_acts_on_an_edge_does_not_mix_up_the_members(autoj
         ]
         assert _members(node) == {"bob": "{}", "ann": "{}"}
         assert not other.members
+
+
+def _would_be_missed(node: Peer) -> bool:
+    return node.member.would_be_missed
+
+
+async def test_a_member_would_be_missed_until_it_is_elsewhere_or_its_linger_has_ended(autojump_clock: MockClock) -> None:
+    """A leaving node says goodbye only then, so that nobody is told of members who come back."""
+    async with peers(2) as (leaving, other):
+        _watch(leaving, other)
+        for user in ("mover", "goer"):
+            leaving.member.join_member(APP, _ROOM, user, "{}")
+        await trio.sleep(0.5)
+        assert not _would_be_missed(leaving)  # those who are here have a connection, which is closed first
+        leaving.member.leave_member(APP, _ROOM, "mover", 10.0)
+        assert _would_be_missed(leaving)
+        other.member.join_member(APP, _ROOM, "mover", "{}")
+        await trio.sleep(0.1)
+        assert not _would_be_missed(leaving)
+        leaving.member.leave_member(APP, _ROOM, "goer", 10.0)
+        await trio.sleep(9.5)
+        assert _would_be_missed(leaving)
+        await trio.sleep(1)
+        assert not _would_be_missed(leaving)
+        assert (_ROOM, "mover", "{}", False) not in other.members
