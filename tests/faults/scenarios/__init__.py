@@ -2,6 +2,7 @@
 
 from tests.faults.scenario import Scenario
 from tests.faults.scenarios.away import away
+from tests.faults.scenarios.jumping import jumping
 from tests.faults.scenarios.killing import killing
 from tests.faults.scenarios.mixed import mixed
 from tests.faults.scenarios.parting import cut_bus, cut_routes, parting, pause, stall_bus, stall_routes
@@ -26,6 +27,7 @@ LONG = _by_name(
     away(300, 30),
     terminating(25, 1000),
     slow(100, 8, 6),
+    jumping(300, 5),
     mixed(60, 200),
 )
 """By name, as they are run by hand."""
@@ -40,6 +42,7 @@ SHORT = _by_name(
     away(60, 4),
     terminating(10, 100),
     slow(40, 3, 3),
+    jumping(40, 1),
     mixed(30, 6),
 )
 """The same promises, as CI checks them."""
