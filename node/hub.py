@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 
 LEAVING = "The node is leaving, connect again"
 _HALF = (1 << 53) - 1  # the largest integer that every JSON reader keeps exact
+_CLOSED = Phase.CLOSED  # Python looks an enum's member up anew each time, which is slow in a class
 _TICK = 0.25  # seconds between two looks at the timers
 _OVER_QUOTA = "The app is over its connection quota"
 
@@ -62,7 +63,7 @@ class _Session:
     def receive(self, text: str) -> None:
         """A ping is answered before anything is decoded: all that an idle client ever says, and 2 of its 12 µs."""
         connection = self._connection
-        if text == PING_TEXT and not connection.is_closed:
+        if text == PING_TEXT and connection.phase is not _CLOSED:
             self._hub.pings.inc()
             connection.transport.offer(frames.PONG_EVENT)
         else:

@@ -68,7 +68,7 @@ BROAD_EXCEPTS = {
     ("node/hub.py", "_check"): "a bug that one timer shows ends that connection",
     ("node/transport/http.py", "ask_safely"): "a bug that one request shows ends that request",
     ("node/transport/listener.py", "_serve"): "a bug that one connection shows ends that connection",
-    ("node/transport/poller.py", "_handle"): "a bug that one connection shows ends that connection",
+    ("node/transport/poller.py", "_take_turn"): "a bug that one connection shows ends that connection",
     ("node/users.py", "_settle"): "a bug that one sign-in shows ends that connection, not the cluster member",
     ("node/webhooks/courier.py", "_bring"): "a bug that one batch of webhook events shows ends that batch",
     ("cluster/nats_bus.py", "set_result"): "a waiter's bug must not end the reader, nor keep the others waiting",

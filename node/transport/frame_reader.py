@@ -13,7 +13,7 @@ this file: the path of a short unfragmented text is the hot path of the node; me
 from codecs import utf_8_decode
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 try:
     from websockets.speedups import apply_mask
@@ -33,8 +33,8 @@ _LENGTH_IN_2_BYTES: Final = 126
 _LONGEST_CONTROL: Final = 125
 _FRAMING: Final = 32  # bytes on the wire that may frame one byte of the longest message
 
-Event = tuple[int, str | bytes]
-"""Opcode and payload: TEXT with the text, PING, PONG and CLOSE with the bytes."""
+Event = tuple[int, Any]
+"""Opcode and payload: TEXT with the text as a string, PING, PONG and CLOSE with the bytes."""
 
 _unmask: Callable[[bytes, bytes], bytes] = apply_mask
 

@@ -18,7 +18,7 @@ from base64 import b64encode
 from contextlib import suppress
 from enum import IntEnum
 from hashlib import sha1
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 import trio
 
@@ -47,6 +47,10 @@ class _State(IntEnum):
     FAULTY = 3
     LINGERING = 4
     ENDED = 5
+
+
+_OPEN: Final = _State.OPEN  # for each message: Python looks an enum's member up anew, which is slow
+_PARTED: Final = _State.PARTED
 
 
 class Owner(Protocol):
@@ -102,7 +106,7 @@ class PlainWebSocket:
 
     def offer(self, frame: bytes) -> None:
         """Write one complete server frame; over the bound, give the slow consumer up."""
-        if self._state is not _State.OPEN:
+        if self._state is not _OPEN:
             return
         if self._outbox is None:
             self._send(frame)
@@ -188,7 +192,7 @@ class PlainWebSocket:
             data = b""
         if not data:
             self._end()
-        elif self._state < _State.PARTED:
+        elif self._state < _PARTED:
             self._feed(data)
 
     def _feed(self, data: bytes) -> None:
@@ -202,12 +206,12 @@ class PlainWebSocket:
             self._outbox = Outbox(self._settings.max_outbox)
         for opcode, payload in events:
             if opcode == TEXT:
-                if self._state is _State.OPEN:
-                    receiver.receive(cast("str", payload))
+                if self._state is _OPEN:
+                    receiver.receive(payload)
             elif opcode == PING:
-                self.offer(bytes((_PONG, len(payload))) + cast("bytes", payload))
+                self.offer(bytes((_PONG, len(payload))) + payload)
             elif opcode == CLOSE:
-                self._part(cast("bytes", payload)[:2])
+                self._part(payload[:2])
         if self._reader.fault is not None:
             self._refuse(self._reader.fault)
         if corked:

@@ -77,22 +77,27 @@ class Poller:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
                 self.now = trio.current_time()
-                for fd, events in self._epoll.poll(0, _TURN):
-                    # an earlier one of this turn may have closed it
-                    if (handler := self._handlers.get(fd)) is not None:
-                        self._handle(fd, handler, events)
+                self._take_turn()
 
     def close(self) -> None:
         """Nothing is watched any more."""
         self._epoll.close()
 
-    def _handle(self, fd: int, handler: Handler, events: int) -> None:
-        try:
-            handler.ready(events)
-        except Exception:  # noqa: BLE001 - the connection ends here, the server goes on
-            _log.exception("a connection failed")
-            self._metrics.errors.labels("connection").inc()
-            self._handlers.get(fd, handler).fail()  # it may have handed the socket over before
+    def _take_turn(self) -> None:
+        """Handle what is ready, and what gets ready meanwhile: another look costs a hundredth of a turn of Trio's loop."""
+        left = _TURN
+        while left > 0 and (ready := self._epoll.poll(0, left)):
+            left -= len(ready)
+            for fd, events in ready:
+                handler = self._handlers.get(fd)
+                if handler is None:  # an earlier one of this turn has closed it
+                    continue
+                try:
+                    handler.ready(events)
+                except Exception:  # noqa: BLE001 - the connection ends here, the server goes on
+                    _log.exception("a connection failed")
+                    self._metrics.errors.labels("connection").inc()
+                    self._handlers.get(fd, handler).fail()  # it may have handed the socket over before
 
     async def _watch_deadlines(self) -> None:
         while True:

@@ -22,6 +22,7 @@ from node.webhooks.recent import Recent
 from node.webhooks.shards import Shards
 
 _TICK = 0.05  # seconds
+_IDLE_TICK = 0.5  # seconds, while no app has webhooks: what nobody wants should cost nothing
 _LAST_ENDS = 0.3  # seconds until the cluster has told what ended with a linger
 _PRESENCE = "presence-"
 
@@ -128,7 +129,7 @@ class Webhooks:
                 self._keeper.tick(trio.current_time())
                 self._follow_apps()
                 self._measure()
-                await trio.sleep(_TICK)
+                await trio.sleep(_TICK if any(app.webhooks for app in self._apps) else _IDLE_TICK)
 
     async def wait_for_ends(self, linger: float) -> None:
         """Every connection was closed: if nobody goes on, wait for what ends with them, for a bit more than the linger."""
