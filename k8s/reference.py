@@ -22,8 +22,10 @@ _IN_FULL: Final = ("drain", "presence", "webhooks")
 """Tables of the settings that values.yaml states in full: the chart computes with them."""
 
 _WIDTH: Final = 120
+_GAP: Final = "\n"
 _HEAD: Final = """\
 # Values of the chart, each with its default. Written from values.schema.json by `python -m k8s.reference`.
+
 """
 _BEGIN: Final = "<!-- values:begin -->\n"
 _END: Final = "<!-- values:end -->"
@@ -84,14 +86,17 @@ def _leaves(schema: Schema, node: Schema, prefix: str) -> Iterator[tuple[str, Sc
 def _yaml(schema: Schema, node: Schema, depth: int) -> Iterator[str]:
     """The lines of an object: a comment and a line for each value, a block for each object."""
     pad = "  " * depth
+    after_block = False
     for name, child in node["properties"].items():
         inner = resolved(schema, child)
         comment = "".join(f"{pad}# {line}\n" for line in textwrap.wrap(inner.get("description", ""), _WIDTH - len(pad) - 2))
         if "default" in inner:
-            yield f"{comment}{pad}{name}: {_flow(inner['default'])}\n"
+            yield f"{_GAP if after_block else ''}{comment}{pad}{name}: {_flow(inner['default'])}\n"
+            after_block = False
         elif "properties" in inner:
             chosen = _stated(inner) if name == "config" and not depth else inner
-            yield f"{'' if depth else chr(10)}{comment}{pad}{name}:\n" + "".join(_yaml(schema, chosen, depth + 1))
+            yield f"{'' if depth else _GAP}{comment}{pad}{name}:\n" + "".join(_yaml(schema, chosen, depth + 1))
+            after_block = not depth
 
 
 def _stated(config: Schema) -> Schema:

@@ -112,16 +112,16 @@ async def all_gone(machine: Machine) -> None:
     await eventually(lambda: all(pod.departure for pod in leaving), "deleted pods are gone", patience=60)
 
 
-def settled(**more: object) -> Rendering:
+def settled(version: str = "1.34", **more: object) -> Rendering:
     """The release, with the same password each time, as `lookup` gives it; NATS could take this one for a number."""
-    release = render(VALUES | more)
+    release = render(VALUES | more, version=version)
     release.one("Secret", "-nats-auth")["data"]["password"] = base64.b64encode(b"5k").decode()
     return release
 
 
 async def test_users_notice_nothing_when_nodes_become_three_and_then_two(tmp_path: Path) -> None:
-    """The new ones get new connections; the one that leaves sends its clients elsewhere."""
-    async with running_release(tmp_path, settled(replicas=1)) as machine, people(machine) as crowd:
+    """The new ones get new connections; the one that leaves sends its clients away. In the oldest Kubernetes."""
+    async with running_release(tmp_path, settled("1.27", replicas=1)) as machine, people(machine) as crowd:
         await machine.nodes.scale(3)
         async with people(machine, [f"late-{number}" for number in range(12)]) as late:
             await crowd.are_well()
