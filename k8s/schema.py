@@ -18,7 +18,7 @@ OWN: Final = (
 )
 """Keys that the chart decides; those with a dot at the end are whole tables."""
 
-OTHER_DEFAULTS: Final = {"drain.spread": 60.0}
+OTHER_DEFAULTS: Final = {"drain.delay": 5.0, "drain.spread": 60.0}
 """Where a chart, which computes the grace period, can afford more than a node that knows nothing of it."""
 
 _TYPES: Final = {str: "string", int: "integer", float: "number", bool: "boolean"}

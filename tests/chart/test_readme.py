@@ -1,6 +1,5 @@
 """What k8s/README.md tells people to type and to set is there: values, objects and commands."""
 
-import functools
 import json
 import re
 from collections.abc import Iterator
@@ -79,11 +78,10 @@ def test_kubectl_commands_name_objects_that_a_release_has(command: str) -> None:
 def test_seconds_of_a_leaving_pod_are_those_of_the_defaults() -> None:
     """The table of the text adds up."""
     rows = [int(second) for second in re.findall(r"^\| (\d+) \| ", README, re.MULTILINE)]
-    values = functools.reduce(
-        lambda place, key: place[key], ["config", "drain"], yaml.safe_load(reference.VALUES.read_text())
-    )
+    stated = yaml.safe_load(reference.VALUES.read_text())
+    drain, slack = stated["config"]["drain"], stated["terminationSlackSeconds"]
     pod = render().pod
     sleep = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
-    delay, spread = int(values["delay"]), int(values["spread"])
+    delay, spread = int(drain["delay"]), int(drain["spread"])
     assert rows[:4] == [0, sleep, sleep + delay, sleep + delay + spread]
-    assert rows[-1] == pod["terminationGracePeriodSeconds"]
+    assert rows[4:] == [pod["terminationGracePeriodSeconds"] - slack, pod["terminationGracePeriodSeconds"]]
