@@ -22,7 +22,7 @@ from cluster.envelope import Heartbeat
 class MembershipSettings:
     """All in seconds."""
 
-    probe_after: float = 1.5
+    probe_after: float = 2.0  # pusher-js comes back a second after a crash: its users are elsewhere before the proof
     probe_interval: float = 0.4
     lease: float = 10.0
     settle: float = 4.0

@@ -72,7 +72,7 @@ class Cluster(Table, frozen=True):
     """How nodes know of each other. The same on every node."""
 
     heartbeat_interval: Annotated[float, about("Seconds between heartbeats.", gt=0, le=60)] = 1.0
-    probe_after: Annotated[float, about("Seconds of silence until a node is asked.", gt=0, le=300)] = 1.5
+    probe_after: Annotated[float, about("Seconds of silence until a node is asked.", gt=0, le=300)] = 2.0
     lease: Annotated[
         float, about("Seconds of silence until a node that seems to be there counts as down.", gt=0, le=3600)
     ] = 10.0

@@ -128,7 +128,7 @@ def test_settings_suggest_the_variable_when_one_is_unknown() -> None:
             {"USHER_NATS__NKEY": __file__, "USHER_NATS__TOKEN": "hush"},
             "nats.nkey: expected one way to authenticate, got nats.token too (variable USHER_NATS__TOKEN)",
         ),
-        ({"USHER_CLUSTER__LEASE": "1"}, "expected heartbeat_interval < probe_after < lease, got 1.0, 1.5, 1.0"),
+        ({"USHER_CLUSTER__LEASE": "1"}, "expected heartbeat_interval < probe_after < lease, got 1.0, 2.0, 1.0"),
         ({"USHER_PORT": "9601"}, "ops_port: expected a port of its own"),
         ({"USHER_NATS__SERVERS": "http://a"}, "nats.servers: expected a list of URLs"),
         ({"USHER_NATS__PREFIX": "a.>"}, "nats.prefix: expected a text of letters"),
