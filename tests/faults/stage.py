@@ -201,15 +201,11 @@ class Stage:
 
 @contextmanager
 def set_stage(directory: Path, seed: int, nodes: int = 3, env: Mapping[str, str] | None = None) -> Iterator[Stage]:
-    """Start everything; node i prefers no server: nats-py chooses at random among all three."""
+    """Start everything, node i on nats-server i; after a fault they may be anywhere."""
     with Processes(directory, APPS, env) as processes:
         relay, servers, urls = _start_servers(processes, nodes)
         try:
-            for place in range(nodes):
-                node = Node(f"node-{place}", directory, processes.apps_path, urls[place], processes.env)
-                processes.start(node)
-            for node in processes.nodes:
-                node.wait_ready()
+            _start_nodes(processes, relay, urls)
             stage = Stage(processes, relay, seed)
             assert stage.servers == servers
             yield stage
@@ -218,6 +214,20 @@ def set_stage(directory: Path, seed: int, nodes: int = 3, env: Mapping[str, str]
                     node.send_signal(signal.SIGCONT)
         finally:
             relay.stop()
+
+
+def _start_nodes(processes: Processes, relay: Relay, urls: Sequence[Sequence[str]]) -> None:
+    """Each finds its own nats-server only, until it is there."""
+    ways = product(range(len(urls)), range(SERVERS))
+    others = [f"bus-{node}-{server}" for node, server in ways if server != node % SERVERS]
+    for link in others:
+        relay.tell("cut", link)
+    for place, own in enumerate(urls):
+        processes.start(Node(f"node-{place}", processes.directory, processes.apps_path, own, processes.env))
+    for node in processes.nodes:
+        node.wait_ready()
+    for link in others:
+        relay.tell("heal", link)
 
 
 def _start_servers(processes: Processes, nodes: int) -> tuple[Relay, list[NatsServer], list[list[str]]]:

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import trio
 
-from tests.faults.crowds import assemble, counts_agree
+from tests.faults.crowds import assemble, counts_agree, told_offline
 from tests.faults.load import Publisher
 from tests.faults.scenario import Scenario
 from tests.faults.stage import Stage
@@ -75,8 +75,10 @@ def parting(name: str, parting: Parting, users: int, seconds: float, lease: floa
         await assemble(stage, nursery, users)
         async with trio.open_nursery() as load:
             load.start_soon(Publisher(stage, RATE).run)
+            start = trio.current_time()
             async with parting(stage):
                 await trio.sleep(seconds)
+            stage.figures["users told offline meanwhile"] = len(told_offline(stage, stage.crowd.here, start))
             took = await stage.settled(HEALED_WITHIN)
             stage.figures[f"seconds until all views were true, of {HEALED_WITHIN:.0f}"] = f"{took:.2f}"
             await trio.sleep(2)
