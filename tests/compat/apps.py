@@ -1,6 +1,7 @@
 """The apps of the compatibility tests' cluster, and how their owner describes users and vouches for them."""
 
 import base64
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -75,6 +76,11 @@ def users(*names: str) -> list[str]:
     return [f"{name}-{number}" for name in names]
 
 
+def fresh(prefix: str) -> str:
+    """A channel that no other test uses."""
+    return f"{prefix}room-{next(_numbers)}"
+
+
 def user_data(user_id: object, watching: Sequence[object] = (), **fields: object) -> str:
     """A user as the application's server describes it; without a watchlist where that would be empty."""
     watchlist = {"watchlist": list(watching)} if watching else {}
@@ -94,3 +100,14 @@ def subscription_token(
         return {"auth": f"{app.key}:{app.sign(f'{socket_id}:{channel}')}"}
     data = json.dumps(member)
     return {"auth": f"{app.key}:{app.sign(f'{socket_id}:{channel}:{data}')}", "channel_data": data}
+
+
+def vouch(app: Credentials, socket_id: str, channel: str, member: Mapping[str, object] | None = None) -> dict[str, str]:
+    """The same, with the key of an encrypted channel, which is the client's and never the server's (protocol.md 10)."""
+    answer = subscription_token(app, socket_id, channel, member)
+    return answer | ({"shared_secret": shared_secret(channel)} if channel.startswith("private-encrypted-") else {})
+
+
+def shared_secret(channel: str) -> str:
+    """The key of an encrypted channel."""
+    return base64.b64encode(hashlib.sha256(channel.encode() + base64.b64decode(MASTER_KEY)).digest()).decode()

@@ -16,15 +16,20 @@ from typing import Any
 import trio
 
 from tests.client import Credentials
-from tests.compat.apps import MAIN, MASTER_KEY, subscription_token, token, user_data
+from tests.compat.apps import MAIN, MASTER_KEY, token, user_data, vouch
 from tests.processes import LOOPBACK, Node
 
 DRIVER = Path(__file__).with_name("driver.mjs")
 PATIENCE = 15.0
 """Seconds until something must have been seen; generous, since the machine may be busy."""
 
+ECHO_KINDS = {"channel": "", "private": "private-", "join": "presence-", "encryptedPrivate": "private-encrypted-"}
+"""The prefixes that Echo's methods put in front of a channel's name."""
+
 Authenticate = Callable[[str], Mapping[str, str]]
 """An authentication endpoint: from socket id to `auth` and `user_data`. PermissionError refuses."""
+Authorize = Callable[[str, str], Mapping[str, str]]
+"""An authorization endpoint: from socket id and channel to what signs the subscription. PermissionError refuses."""
 
 
 class SdkError(Exception):
@@ -46,6 +51,7 @@ class Tab:
         self.socket_id = ""
         self.members: dict[str, Mapping[str, object] | None] = {}
         """Who it is in each channel; None without channel data."""
+        self.authorize: Authorize = lambda socket_id, channel: vouch(app, socket_id, channel, self.members[channel])
         self.answer: Mapping[str, str] = {}
         """What the authentication endpoint answered last."""
         self.endpoint_takes = 0.0
@@ -81,37 +87,56 @@ class Tab:
 
     async def sign_in(self) -> None:
         """`pusher.signin()`: from now on, every connection of this tab signs in."""
-        await self._browser.command(self, "sign in")
+        await self.command("sign in")
 
     async def connect(self) -> None:
         """`pusher.connect()`."""
-        await self._browser.command(self, "connect")
+        await self.command("connect")
 
     async def disconnect(self) -> None:
         """`pusher.disconnect()`, as closing the page does."""
-        await self._browser.command(self, "disconnect")
+        await self.command("disconnect")
         await self.sees("disconnected")
 
     async def subscribe(self, channel: str, member: Mapping[str, object] | None = None) -> None:
         """`pusher.subscribe(channel)`, as this member; everything that the channel hears is reported."""
         self.members[channel] = member
-        await self._browser.command(self, "subscribe", channel=channel)
+        await self.command("subscribe", channel=channel)
 
     async def unsubscribe(self, channel: str) -> None:
         """`pusher.unsubscribe(channel)`."""
-        await self._browser.command(self, "unsubscribe", channel=channel)
+        await self.command("unsubscribe", channel=channel)
+
+    async def listen(self, kind: str, name: str, member: Mapping[str, object] | None = None) -> str:
+        """`Echo.channel(name)`, or `private`, `encryptedPrivate`, `join`, with all callbacks; the whole name."""
+        channel = ECHO_KINDS[kind] + name
+        self.members[channel] = member
+        await self.command("listen", kind=kind, name=name)
+        return channel
+
+    async def whisper(self, kind: str, name: str, data: object) -> None:
+        """`Echo.private(name).whisper("told", data)`, or `join`."""
+        await self.command("whisper", kind=kind, name=name, data=data)
+
+    async def leave(self, name: str) -> None:
+        """`Echo.leave(name)`."""
+        await self.command("leave", name=name)
 
     async def trigger(self, channel: str, event: str, data: object) -> None:
         """`channel.trigger(event, data)`."""
-        await self._browser.command(self, "trigger", channel=channel, event=event, data=data)
+        await self.command("trigger", channel=channel, event=event, data=data)
 
     async def send(self, event: str, data: object) -> None:
         """Send a message as the library would, with nothing checked."""
-        await self._browser.command(self, "send", event=event, data=data)
+        await self.command("send", event=event, data=data)
 
     async def send_sign_in(self, answer: Mapping[str, str]) -> None:
         """Send `pusher:signin` once more on this connection, which the library itself never does."""
         await self.send("pusher:signin", answer)
+
+    async def command(self, do: str, **details: object) -> None:
+        """Have the driver do something, and see nothing yet."""
+        await self._browser.command(self, do, **details)
 
     def report(self, what: list[Any], socket_id: str) -> None:
         """Take a report from the driver."""
@@ -221,8 +246,12 @@ class Browser:
             await self.command(tab, "authenticate", socket_id=socket_id, token=tab.answer)
 
     async def _authorize(self, tab: Tab, socket_id: str, channel: str) -> None:
-        answer = subscription_token(tab.app, socket_id, channel, tab.members[channel])
-        await self.command(tab, "authorize", socket_id=socket_id, channel=channel, token=answer)
+        try:
+            answer = tab.authorize(socket_id, channel)
+        except PermissionError as refusal:
+            await self.command(tab, "authorize", socket_id=socket_id, channel=channel, error=str(refusal))
+        else:
+            await self.command(tab, "authorize", socket_id=socket_id, channel=channel, token=answer)
 
     async def _write(self, **command: object) -> None:
         assert self._process.stdin is not None

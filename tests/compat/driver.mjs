@@ -7,10 +7,13 @@
    {tab, do: "authenticate", socket_id, error, token}                the answer to {tab, asks: socket_id}
    {tab, do: "subscribe", channel}                                   {tab, saw: [channel, event, data]} for all of it
    {tab, do: "unsubscribe", channel}
+   {tab, do: "listen", kind, name}                                   {tab, saw: [channel, what, data]}, by Echo's own callbacks
+   {tab, do: "whisper", kind, name, data} | {tab, do: "leave", name}
    {tab, do: "trigger", channel, event, data}                        whether the library lets it go is its affair
    {tab, do: "authorize", socket_id, channel, error, token}          the answer to {tab, asks: socket_id, channel}
    {call, sdk: {...}, method, arguments}                             {call, result} or {call, error: {status, text}}
 
+   pusher-js for Node is its build with encryption, which brings tweetnacl along.
    A tab decides nothing: who it signs in as is asked for in every sign-in, unless `options` name an endpoint.
    The process ends with its stdin. */
 
@@ -21,6 +24,7 @@ import PusherServer from "pusher"
 import Pusher from "pusher-js"
 
 const BOUND = ["news", "marker"]
+const LISTENED = ["Shipped", ".news", ".pusher:cache_miss", ".pusher:subscription_count"]
 const tabs = new Map()
 
 function report(line) {
@@ -87,6 +91,15 @@ class Tab {
     channel.bind("client-told", (_, { user_id } = {}) => this.saw(name, "told by", user_id ?? null))
   }
 
+  listen({ kind, name }) {
+    const channel = this.echo[kind](name)
+    const told = (what) => (data) => this.saw(channel.name, what, data ?? null)
+    if (kind === "join") channel.here(told("here")).joining(told("joining")).leaving(told("leaving"))
+    else channel.subscribed(told("subscribed"))
+    channel.error(told("refused")).listenForWhisper("told", told("whisper"))
+    for (const event of LISTENED) channel.listen(event, told(event))
+  }
+
   perform(command) {
     switch (command.do) {
       case "sign in":
@@ -101,6 +114,12 @@ class Tab {
         return this.subscribe(command.channel)
       case "unsubscribe":
         return this.pusher.unsubscribe(command.channel)
+      case "listen":
+        return this.listen(command)
+      case "whisper":
+        return this.echo[command.kind](command.name).whisper("told", command.data)
+      case "leave":
+        return this.echo.leave(command.name)
       case "trigger":
         return this.pusher.channel(command.channel).trigger(command.event, command.data)
       case "authorize": {

@@ -1,26 +1,24 @@
 """Channels with the real pusher-js on two of the nodes: every kind that it knows without a key (protocol.md 6, 7, 11)."""
 
-from itertools import count
-
 import pytest
 
-from tests.compat.apps import CHANNELS
+from tests.compat.apps import CHANNELS, fresh, users
 from tests.compat.browser import Browser, Tab
 from tests.compat.conftest import BackendAt, Nodes
 
 SUCCEEDED = "pusher:subscription_succeeded"
-_numbers = count(1)
-
-
-def fresh(prefix: str) -> str:
-    """A channel that no other test uses."""
-    return f"{prefix}room-{next(_numbers)}"
 
 
 async def open_tabs(browser: Browser, nodes: Nodes) -> tuple[Tab, Tab]:
     """One tab on each of two nodes."""
     first, second = [await browser.open(node, app=CHANNELS) for node in nodes[:2]]
     return first, second
+
+
+async def misses(tab: Tab, channel: str) -> None:
+    """A cache channel says next that it is empty; others say nothing."""
+    if "cache-" in channel:
+        await tab.sees(channel, "pusher:cache_miss", {})
 
 
 @pytest.mark.parametrize("prefix", ["", "private-"])
@@ -47,7 +45,7 @@ async def test_tabs_hear_what_is_published_to_their_channel(
     await first.sees(channel, "pusher:subscription_count", {"subscription_count": 1})
 
 
-@pytest.mark.parametrize("prefix", ["presence-"])
+@pytest.mark.parametrize("prefix", ["presence-", "presence-cache-"])
 async def test_tabs_see_who_comes_and_goes(browser: Browser, nodes: Nodes, prefix: str) -> None:
     """`here`, `joining` and `leaving`; a number is the same user as its text, and full is told without closing."""
     channel = fresh(prefix)
@@ -55,13 +53,38 @@ async def test_tabs_see_who_comes_and_goes(browser: Browser, nodes: Nodes, prefi
     await first.subscribe(channel, {"user_id": 10, "user_info": {"name": "Ann"}})
     ann = {"id": 10, "info": {"name": "Ann"}}
     await first.sees(channel, SUCCEEDED, {"members": {"10": {"name": "Ann"}}, "count": 1, "myID": 10, "me": ann})
+    await misses(first, channel)
     await second.subscribe(channel, {"user_id": "bob"})
     members = {"10": {"name": "Ann"}, "bob": {}}
     bob = {"id": "bob", "info": {}}
     await second.sees(channel, SUCCEEDED, {"members": members, "count": 2, "myID": "bob", "me": bob})
+    await misses(second, channel)
     await first.sees(channel, "pusher:member_added", bob)
     await second.unsubscribe(channel)
     await first.sees(channel, "pusher:member_removed", bob)
+
+
+async def test_member_comes_with_the_first_tab_and_goes_with_the_last(browser: Browser, nodes: Nodes) -> None:
+    """Whichever nodes the tabs are on; who the user is was said by the first of them that is still there."""
+    channel = fresh("presence-")
+    witness = await browser.open(nodes[2], app=CHANNELS)
+    await witness.subscribe(channel, {"user_id": "bob"})
+    assert (await witness.next())[:2] == [channel, SUCCEEDED]
+    first, second = await open_tabs(browser, nodes)
+    await first.subscribe(channel, {"user_id": "ann", "user_info": {"name": "Ann"}})
+    assert (await first.next())[:2] == [channel, SUCCEEDED]
+    ann = {"id": "ann", "info": {"name": "Ann"}}
+    await witness.sees(channel, "pusher:member_added", ann)
+    await second.subscribe(channel, {"user_id": "ann", "user_info": {"name": "Anne"}})
+    assert (await second.next())[2]["members"] == {"ann": {"name": "Ann"}, "bob": {}}
+    await first.unsubscribe(channel)
+    await first.subscribe(channel, {"user_id": "cid"})
+    assert (await first.next())[:2] == [channel, SUCCEEDED]
+    for tab in (witness, second):
+        await tab.sees(channel, "pusher:member_added", {"id": "cid", "info": {}})
+    await second.unsubscribe(channel)
+    await first.sees(channel, "pusher:member_removed", {"id": "ann", "info": {"name": "Anne"}})
+    await witness.sees(channel, "pusher:member_removed", ann)
 
 
 async def test_tabs_whisper_to_each_other(browser: Browser, nodes: Nodes) -> None:
@@ -100,7 +123,7 @@ async def test_tabs_are_told_the_last_event_of_a_cache_channel(
 async def test_signed_in_tab_is_a_member_without_channel_data(browser: Browser, nodes: Nodes) -> None:
     """As pusher-js does it, in a cached presence channel; signing in alone made it no member (2.8)."""
     channel = fresh("presence-cache-")
-    user = f"ann-{next(_numbers)}"
+    (user,) = users("ann")
     first = await browser.sign_in(nodes[0], user, app=CHANNELS)
     second = await browser.open(nodes[1], app=CHANNELS)
     await second.subscribe(channel, {"user_id": "bob"})

@@ -7,21 +7,13 @@ proves that nothing got through by what it hears next.
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from itertools import count
 from typing import Any
 
 import pytest
 
-from tests.compat.apps import CHATTY, MAIN, OTHER, subscription_token, token, user_data, users
+from tests.compat.apps import CHATTY, MAIN, OTHER, fresh, subscription_token, token, user_data, users
 from tests.compat.conftest import BackendAt, Nodes
 from tests.compat.test_hostile_clients import RawClient, raw_client
-
-_numbers = count(1)
-
-
-def fresh(prefix: str) -> str:
-    """A channel that no other test uses."""
-    return f"{prefix}den-{next(_numbers)}"
 
 
 async def subscribe(client: RawClient, channel: str, member: object = None) -> dict[str, Any]:

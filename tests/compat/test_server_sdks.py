@@ -1,16 +1,21 @@
 """The official server SDKs for Python and Node do what applications call them for (protocol.md 8, 11)."""
 
+import json
 from collections.abc import Mapping
 
 import pusher.errors
 import pytest
 
 from tests.client import Credentials
-from tests.compat.apps import MAIN, users
+from tests.compat.apps import MAIN, fresh, users
 from tests.compat.browser import Browser, SdkError
 from tests.compat.conftest import BackendAt, Nodes
+from tests.compat.test_channels import SUCCEEDED
 from tests.compat.test_terminations import sees_termination
 
+MEMBER = {"user_id": "7", "user_info": {"name": "Änn"}}
+SUBSCRIPTIONS = {"private-": None, "private-cache-": MEMBER, "presence-": MEMBER, "private-encrypted-": None}
+"""What is signed with each; with channel data where that is allowed but not needed, too."""
 MISTAKEN = Credentials(MAIN.app_id, MAIN.key, "mistaken-secret")
 
 
@@ -104,3 +109,25 @@ async def test_node_sdk_says_that_its_secret_is_wrong(browser: Browser, nodes: N
         await browser.call(nodes[0], "sendToUser", "ann", "news", {}, app=MISTAKEN)
     assert caught.value.status == 401
     assert "Invalid signature" in caught.value.text
+
+
+@pytest.mark.parametrize("language", ["python", "node"])
+@pytest.mark.parametrize("prefix", SUBSCRIPTIONS)
+async def test_sdks_vouch_for_subscribers(
+    browser: Browser, nodes: Nodes, backend: BackendAt, prefix: str, language: str
+) -> None:
+    """What `authenticate` of the one and `authorizeChannel` of the other return is what pusher-js sends (6.2)."""
+    channel, member = fresh(prefix), SUBSCRIPTIONS[prefix]
+    tab = await browser.open(nodes[0])
+    if language == "python":
+        signed = await backend(nodes[1]).call("authenticate", channel, tab.socket_id, member)
+        answer = json.loads(json.dumps(signed, default=bytes.decode))  # the key of an encrypted channel is bytes there
+    else:
+        answer = await browser.call(nodes[1], "authorizeChannel", tab.socket_id, channel, *([member] if member else []))
+    tab.authorize = lambda _socket_id, _channel: answer
+    await tab.subscribe(channel)
+    name, event, data = await tab.next()
+    assert (name, event) == (channel, SUCCEEDED)
+    assert data == {} or data["members"] == {"7": {"name": "Änn"}}
+    if "cache-" in prefix:
+        await tab.sees(channel, "pusher:cache_miss", {})
