@@ -126,10 +126,10 @@ def test_usher_is_a_module_too() -> None:
 
 
 def test_grace_prints_whole_seconds_that_a_stop_takes_at_most(apps: str) -> None:
-    """What charts and unit files give to a node: delay, spread, the longer of timeout and linger, linger, two more."""
-    assert usher("grace").output == "27\n"
-    assert usher("grace", USHER_NATS__SERVERS="nats://n:4222").output == "28\n"
-    assert usher("grace", USHER_DRAIN__SPREAD="60.5", USHER_DRAIN__DELAY="10").output == "83\n"
+    """What charts and unit files give: delay, spread, the longer of timeout and linger, linger, webhooks, two more."""
+    assert usher("grace").output == "30\n"
+    assert usher("grace", USHER_NATS__SERVERS="nats://n:4222").output == "30\n"
+    assert usher("grace", USHER_DRAIN__SPREAD="60.5", USHER_DRAIN__DELAY="10").output == "86\n"
     assert usher("grace", USHER_DRAIN__SPREAD="soon").exit_code == 2
 
 
