@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _SLICE = 100  # waiters told before others may run
+_STRIKES = 2  # "no responders" in a row from all peers of a server
 
 
 class Fence:
@@ -96,13 +97,20 @@ class Fence:
             log.warning("fence timed out", servers=sorted(servers))
 
     async def _cross(self, server: str, peers: list[str]) -> None:
-        """Return when `server` has answered through one of its peers, or none of them is there any more."""
+        """Return when `server` has answered through one of its peers, or none of them is there any more.
+
+        None is there when all met "no responders" twice in a row: whether they are dead or between two servers, nobody can
+        send through this one; and who comes back to the bus hears across before it sends, behind the interests fenced here.
+        """
         patience = self._core.settings.fence_timeout / 4
-        while peers := [peer for peer in peers if peer in self._membership.peers]:
+        strikes = 0
+        while strikes < _STRIKES and (peers := [peer for peer in peers if peer in self._membership.peers]):
+            strikes += 1
             for peer in peers:
                 try:
                     answer = await self._core.ask(peer, Ping(), patience)
                 except trio.TooSlowError:
+                    strikes = 0
                     continue
                 if answer is not None:
                     return

@@ -70,16 +70,32 @@ async def test_a_server_whose_only_peer_is_silent_holds_up_for_the_timeout(autoj
         assert node.counts.timed_out == 1
 
 
-async def test_a_server_whose_only_peer_died_is_waited_for_until_that_is_known(autojump_clock: MockClock) -> None:
-    """Nobody answers for it; when its peer has been found dead, nobody has to."""
+async def test_a_server_whose_only_peer_died_is_not_waited_for(autojump_clock: MockClock) -> None:
+    """Nobody can send through it: sign-ins go on long before the death is proved."""
     async with peers(2) as (node, other):
         await trio.sleep(3)  # the bus has settled
         other.life.cancel()
-        await trio.sleep(1.0)
+        await trio.sleep(0.1)
         node.claim("ann")
-        await trio.sleep(1.7)
+        await trio.sleep(0.3)
         assert node.results == [True]
         assert node.counts.timed_out == 0
+        assert node.member.peers == 1
+
+
+async def test_a_server_with_a_silent_peer_is_waited_for_though_another_died(autojump_clock: MockClock) -> None:
+    """The silent one may still send."""
+    async with peers(3) as (node, one, two):
+        two.bus.server = one.bus.server
+        await trio.sleep(3)
+        one.life.cancel()
+        two.bus.fall_silent()
+        await trio.sleep(0.1)
+        node.claim("ann")
+        await trio.sleep(SETTINGS.fence_timeout - 0.1)
+        assert node.results == []
+        await trio.sleep(0.3)
+        assert node.results == [True]
 
 
 async def test_a_fence_that_the_bus_interrupts_begins_again(autojump_clock: MockClock) -> None:
