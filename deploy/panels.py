@@ -69,6 +69,7 @@ ROWS: Final = (
             Panel("Closes", ("usher_closes_total",)),
             Panel("Waiting for slow clients", ("usher_outbox_bytes",)),
             Panel("Slow clients closed", ("usher_slow_consumer_closes_total",)),
+            Panel("Clients over a limit", ("usher_oversteps_total",)),
         ),
     ),
     Row(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from node.limits import Limit, Measure
 from node.protocol.user_data import UserData
 from node.subscriptions import Subscription
 
@@ -81,4 +82,12 @@ class Refused:
     what: Refusal
 
 
-Action = Send | Close | Authorized | Claim | Join | Leave | Broadcast | Refused
+@dataclass(frozen=True, slots=True)
+class Overstepped:
+    """The client does too much, for the count; it is told by a `Send` or a `Close`."""
+
+    limit: Limit
+    measure: Measure
+
+
+Action = Send | Close | Authorized | Claim | Join | Leave | Broadcast | Refused | Overstepped

@@ -21,13 +21,14 @@ import trio
 from cluster import ChannelEvent, CountChange, Member, MemberEdge
 from node.actions import Action, Broadcast, Refused, Send
 from node.config.apps import App
-from node.connection import Connection, refuse_subscription
+from node.connection import Connection
 from node.counts import Counts
 from node.fanout import Fanout
 from node.metrics import Metrics
 from node.protocol import frames
 from node.protocol.channels import ChannelKind
 from node.protocol.errors import CloseCode, LimitError
+from node.refusals import refuse_subscription
 from node.subscriptions import Subscription
 from node.webhooks.seam import NoWebhooks, Webhooks
 

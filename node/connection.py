@@ -15,11 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from node.actions import Action, Authorized, Broadcast, Claim, Close, Join, Leave, Refusal, Refused, Send
+from node.actions import Action, Authorized, Broadcast, Claim, Close, Join, Leave, Overstepped, Refusal, Send
 from node.config.apps import App
+from node.limits import UNLIMITED, Limit, Limits, Measure
 from node.protocol import frames
-from node.protocol.channels import server_to_user_id
-from node.protocol.errors import CloseCode, LimitError, ProtocolError, excerpt
+from node.protocol.channels import kind_of, server_to_user_id
+from node.protocol.errors import CloseCode, LimitError, ProtocolError
 from node.protocol.messages import (
     ClientEvent,
     Message,
@@ -32,6 +33,7 @@ from node.protocol.messages import (
 )
 from node.protocol.signatures import user_string, verify_signature
 from node.protocol.user_data import UserData, parse_user_data
+from node.refusals import UNSEEN, refuse, refuse_subscription, restrain_failures, restrain_traffic
 from node.subscriptions import Subscription, authorize, check_client_event, check_name, next_client_event
 from node.transport.seam import Transport
 
@@ -61,21 +63,25 @@ class Connection:
     __slots__ = (
         "app",
         "authorize_by",
+        "blamed_until",
         "busy_until",
         "claims",
         "edges",
         "heard_at",
+        "limits",
         "phase",
         "probes",
         "socket_id",
+        "spent_until",
         "subscriptions",
         "transport",
         "user",
         "watches_from",
     )
 
-    def __init__(self, app: App, socket_id: str, transport: Transport, now: float) -> None:
+    def __init__(self, app: App, socket_id: str, transport: Transport, now: float, limits: Limits = UNLIMITED) -> None:
         self.app = app
+        self.limits = limits
         self.socket_id = socket_id
         self.transport = transport
         self.phase = Phase.OPEN
@@ -85,6 +91,8 @@ class Connection:
         self.watches_from = 0  # the first edge that its first watchlist frame does not tell of: the watchers', too
         self.subscriptions: dict[str, Subscription] | None = None  # by channel; those in progress too
         self.busy_until = 0.0  # see `next_client_event`
+        self.spent_until = 0.0  # of `limits.traffic`, see `Bucket`
+        self.blamed_until = 0.0  # of `limits.failures`
         self.heard_at = now
         self.probes = 0
         self.authorize_by = now + app.authorization_timeout if app.require_authorization else None
@@ -137,22 +145,25 @@ class Connection:
 
     def _sign_in(self, message: SignIn) -> tuple[Action, ...]:
         """Protocol.md 2.2 to 2.6: any failure leaves the connection as it was, and open."""
+        if self._is_blamed():
+            return self._refuse_unseen(refuse(UNSEEN, Refusal.SIGN_IN))
         try:
             verify_signature(message.auth, user_string(self.socket_id, message.user_data), self.app.key, self.app.secrets)
             user = parse_user_data(message.user_data)
         except ProtocolError as error:
-            return _refuse(error, Refusal.SIGN_IN)
+            return self._blame(refuse(error, Refusal.SIGN_IN))
         if self.user is not None and self.user.id != user.id:
             other = ProtocolError(CloseCode.UNAUTHORIZED, "Connection is already signed in as another user")
-            return _refuse(other, Refusal.SIGN_IN)
+            return self._blame(refuse(other, Refusal.SIGN_IN))
         limit = self.app.watchlist_limit if self.app.watchlist_events else 0
         cut = self.app.watchlist_events and len(user.watchlist) > limit
         if len(user.watchlist) > limit:
             user = replace(user, watchlist=user.watchlist[:limit])
+        charged = self._charge(len(user.watchlist)) if self.claims else ()
         self.claims += 1
         if self.phase is Phase.OPEN:
             self.phase, self.user = Phase.SIGNING_IN, user
-        return (*self._authorize(), Claim(user, self.claims, cut))
+        return (*self._authorize(), Claim(user, self.claims, cut), *charged)
 
     def _authorize(self) -> tuple[Action, ...]:
         """The client proved something that its app signed: what is left to do is not its part (protocol.md 2.7)."""
@@ -179,14 +190,17 @@ class Connection:
         if channel.startswith("#"):
             return self._subscribe_to_user(channel)
         if channel in (self.subscriptions or _NOTHING):
-            return _refuse(ProtocolError(None, f"Existing subscription to channel {channel}"), Refusal.SUBSCRIPTION)
+            error = ProtocolError(None, f"Existing subscription to channel {channel}")
+            return self._blame(refuse(error, Refusal.SUBSCRIPTION))
+        if self._is_blamed() and kind_of(channel).is_guarded:
+            return self._refuse_unseen(refuse_subscription(channel, UNSEEN))
         try:
             check_name(self.app, channel)
             self._check_room()
             user = self.user if self.phase is Phase.SIGNED_IN else None
             subscription = authorize(self.app, self.socket_id, user, message)
         except ProtocolError as error:
-            return refuse_subscription(channel, error)
+            return self._blame(refuse_subscription(channel, error))
         if self.subscriptions is None:
             self.subscriptions = {}
         self.subscriptions[channel] = subscription
@@ -231,19 +245,56 @@ class Connection:
         try:
             subscription = check_client_event(self.app, message, held)
         except ProtocolError as error:
-            return _refuse(error, Refusal.CLIENT_EVENT)
+            return self._blame(refuse(error, Refusal.CLIENT_EVENT))
         try:
             self.busy_until = next_client_event(self.app, self.busy_until, self.heard_at)
         except ProtocolError as error:
-            return _refuse(error, Refusal.CLIENT_EVENT_RATE)
+            return refuse(error, Refusal.CLIENT_EVENT_RATE)
         return (Broadcast(subscription, message.event, message.data),)
+
+    # -- limits ---------------------------------------------------------------------------------------------------
+
+    def _is_blamed(self) -> bool:
+        """Whether so much of what it asked for was refused that signatures are not looked at for now."""
+        failures = self.limits.failures
+        return failures is not None and failures.wait(self.blamed_until, self.heard_at) > 0
+
+    def _refuse_unseen(self, refused: tuple[Action, ...]) -> tuple[Action, ...]:
+        return (Overstepped(Limit.FAILURES, Measure.REFUSED), *self._blame(refused))
+
+    def _blame(self, refused: tuple[Action, ...]) -> tuple[Action, ...]:
+        """Something was refused that a right client would not ask for; it may not go on for ever."""
+        failures = self.limits.failures
+        if failures is None:
+            return refused
+        self.blamed_until = failures.take(self.blamed_until, self.heard_at)
+        return (*refused, *restrain_failures(failures, self.blamed_until, self.heard_at))
+
+    def _charge(self, messages: int) -> tuple[Action, ...]:
+        """Count what the whole cluster works at, such as another watchlist, as so many messages."""
+        bucket, before = self.limits.traffic, self.spent_until
+        if bucket is None:
+            return ()
+        self.spent_until = bucket.take(before, self.heard_at, messages * self.limits.message_cost)
+        return restrain_traffic(bucket, before, self.spent_until, self.heard_at)
 
     # -- time -----------------------------------------------------------------------------------------------------
 
-    def touch(self, now: float) -> None:
-        """Bytes came: the peer lives."""
+    def touch(self, now: float, frames: int = 1, size: int = 0) -> tuple[Action, ...]:
+        """Bytes came: the peer lives. Returns what that leads to before they are read.
+
+        They are counted as a message at least, so that who trickles pays for the work.
+        """
         self.heard_at = now
         self.probes = 0
+        limits = self.limits
+        if limits.traffic is None:
+            return ()
+        before, cost = self.spent_until, (frames or 1) * limits.message_cost + size * limits.byte_cost
+        self.spent_until = spent = limits.traffic.take(before, now, cost)
+        if spent - now <= limits.traffic.span:
+            return ()
+        return restrain_traffic(limits.traffic, before, spent, now)
 
     def check(self, now: float, pace: Pace) -> tuple[Action, ...]:
         """What is due; called no later than `next_check` says.
@@ -270,14 +321,3 @@ class Connection:
         waits = (pace.activity_timeout / 2, pace.activity_timeout, pace.activity_timeout + pace.pong_timeout)
         due = self.heard_at + waits[self.probes]
         return due if self.authorize_by is None else min(due, self.authorize_by)
-
-
-def refuse_subscription(channel: str, error: ProtocolError) -> tuple[Action, ...]:
-    """Tell that a channel cannot be subscribed to: the channel's handlers first, then the connection's (protocol.md 6.4)."""
-    kind, status = ("LimitReached", CloseCode.OVER_CAPACITY) if isinstance(error, LimitError) else ("AuthError", 401)
-    frame = frames.encode_subscription_error(excerpt(channel), kind, error.message, status)
-    return (Send(frame), *_refuse(error, Refusal.SUBSCRIPTION))
-
-
-def _refuse(error: ProtocolError, what: Refusal) -> tuple[Action, ...]:
-    return (Send(frames.encode_error(error.code, error.message)), Refused(what))

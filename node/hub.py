@@ -13,14 +13,16 @@ import structlog
 import trio
 
 from cluster import Member
-from node.actions import Action, Authorized, Broadcast, Claim, Close, Join, Leave, Refused, Send
+from node.actions import Action, Authorized, Broadcast, Claim, Close, Join, Leave, Overstepped, Refused, Send
 from node.audience import Audience
 from node.channels import Channels
 from node.config.apps import App, Apps
 from node.connection import Connection, Pace, Phase
 from node.fanout import Fanout
+from node.limits import UNLIMITED, Addresses, Limit, Limits, Measure
 from node.listener import Listener
 from node.metrics import Metrics
+from node.oversteps import Oversteps
 from node.protocol import frames
 from node.protocol.errors import CloseCode, FatalError, ProtocolError
 from node.protocol.handshake import origin_allowed, parse_handshake
@@ -42,13 +44,19 @@ _OVER_QUOTA = "The app is over its connection quota"
 
 @dataclass(frozen=True, slots=True)
 class HubSettings:
-    """`path_prefix` stands before `/app/…`; the rest in seconds: `linger` is that of members."""
+    """`path_prefix` stands before `/app/…`; handshakes are an address' each second, 0: any number, and at once.
+
+    The rest in seconds: `linger` is that of members.
+    """
 
     pace: Pace
     path_prefix: str = ""
     batch_interval: float = 0.02
     linger: float = 1.0
     drain_linger: float = 10.0
+    limits: Limits = UNLIMITED
+    handshakes: float = 0.0
+    handshakes_burst: float = 1.0
 
 
 class _Session:
@@ -69,8 +77,9 @@ class _Session:
         else:
             self._hub.receive(connection, text)
 
-    def touch(self, now: float) -> None:
-        self._connection.touch(now)
+    def touch(self, now: float, frames: int, size: int) -> bool:
+        actions = self._connection.touch(now, frames, size)
+        return not actions or self._hub.restrain(self._connection, actions)
 
     def closed(self) -> None:
         self._hub.forget(self._connection, "peer")
@@ -82,8 +91,8 @@ class _RefusedSession:
     def receive(self, text: str) -> None:
         pass
 
-    def touch(self, now: float) -> None:
-        pass
+    def touch(self, now: float, frames: int, size: int) -> bool:  # noqa: ARG002 - as above
+        return True
 
     def closed(self) -> None:
         pass
@@ -101,6 +110,8 @@ class Hub:
         self._connections: defaultdict[str, set[Connection]] = defaultdict(set)  # by app id
         self._wheel: Wheel[Connection] = Wheel(_TICK)
         self._draining = False
+        self._addresses = Addresses(settings.handshakes, settings.handshakes_burst)
+        self._oversteps = Oversteps(metrics)
         self.pings = metrics.of_message(Ping)
         self.fanout = Fanout(metrics)
         self.watchers = Watchers(metrics, settings.batch_interval)
@@ -131,7 +142,7 @@ class Hub:
         # 106 random bits: unique in the cluster without asking anyone, and half of every signed string
         number = secrets.randbits(106)
         socket_id = f"{number >> 53}.{number & _HALF}"
-        connection = Connection(app, socket_id, transport, trio.current_time())
+        connection = Connection(app, socket_id, transport, trio.current_time(), self._settings.limits)
         self._connections[app.id].add(connection)
         self.listener.connections += 1
         self.listener.counted[app.id] += connection.is_authorized
@@ -143,6 +154,9 @@ class Hub:
 
     def _admit(self, upgrade: Upgrade) -> App:
         """The app of a new connection; raises `FatalError`."""
+        if not self._addresses.admit(upgrade.remote, trio.current_time()):
+            self._oversteps.note(Limit.HANDSHAKES, Measure.CLOSED)
+            raise FatalError(CloseCode.OVER_CAPACITY, "Too many connections from this address: come back later")
         handshake = parse_handshake(upgrade.path, upgrade.query, self._settings.path_prefix)
         app = self._apps.by_key(handshake.key)
         if app is None:
@@ -188,6 +202,12 @@ class Hub:
         self._metrics.errors.labels(where).inc()
         self.disconnect(connection, CloseCode.OVER_CAPACITY, "Internal error")
 
+    def restrain(self, connection: Connection, actions: tuple[Action, ...]) -> bool:
+        """Do what its traffic leads to; see `Receiver.touch`."""
+        if not connection.is_closed:
+            self._perform(connection, actions)
+        return not any(isinstance(action, Close) for action in actions)
+
     def _perform(self, connection: Connection, actions: tuple[Action, ...]) -> None:
         for action in actions:
             match action:
@@ -204,6 +224,8 @@ class Hub:
                     self._perform_on_channel(connection, action)
                 case Refused(what):
                     self._metrics.of_app(connection.app.id).of_refusal(what).inc()
+                case Overstepped(limit, measure):
+                    self._oversteps.note(limit, measure)
                 case _:
                     assert_never(action)
 

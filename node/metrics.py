@@ -98,6 +98,9 @@ class Metrics:
         self.forced_closes = self._counter(
             "forced_closes", "Connections cut off: the peer did not take what waited, or not close, in time."
         )
+        self.oversteps = self._counter(
+            "oversteps", "Times that a client was over a limit, and what was done about it.", "limit", "measure"
+        )
         self.draining = self._gauge("draining", "1 while the node is leaving, else 0.")
         self.drain_stage = self._gauge("drain_stage", "1 for the stage that a leaving node is in, else 0.", "stage")
         self.drain_remaining = self._gauge("drain_remaining", "Connections that a leaving node has yet to close.")

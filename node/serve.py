@@ -25,6 +25,7 @@ from node.connection import Pace
 from node.drain import LAST_WORDS
 from node.hub import Hub, HubSettings
 from node.leaving import Leaving
+from node.limits import Limits, limit_failures, limit_traffic
 from node.logs import configure_logs
 from node.metrics import Metrics
 from node.operations import Operations, Readiness, measure_loop_lag
@@ -171,12 +172,17 @@ class Node:
 
 
 def _hub_settings(settings: Settings) -> HubSettings:
+    limits, longest = settings.limits, settings.websocket.max_message_bytes
+    traffic = limit_traffic(limits.messages_per_second, limits.bytes_per_second, limits.burst, longest)
     return HubSettings(
         pace=Pace(settings.websocket.activity_timeout, settings.websocket.pong_timeout),
         path_prefix=settings.path_prefix,
         batch_interval=settings.watchlist.batch_interval,
         linger=settings.presence.linger,
         drain_linger=settings.presence.drain_linger if settings.nats.servers else settings.presence.linger,
+        limits=Limits(*traffic, failures=limit_failures(limits.failures_per_minute)),
+        handshakes=limits.handshakes_per_second,
+        handshakes_burst=limits.handshakes_burst,
     )
 
 

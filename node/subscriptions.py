@@ -7,6 +7,7 @@ is not believed, unless the app signed it.
 
 from dataclasses import dataclass
 
+from node.bucket import bucket_of
 from node.config.apps import App
 from node.protocol.channels import ChannelKind, is_valid_channel, kind_of
 from node.protocol.errors import CloseCode, LimitError, ProtocolError, excerpt
@@ -17,7 +18,6 @@ from node.protocol.user_data import UserData
 
 _NAME_ECHO = 200
 _EVENT_NAME_LIMIT = 200
-_BURST = 1.0  # seconds whose worth of client events may come at once
 
 
 @dataclass(eq=False, slots=True)
@@ -101,13 +101,11 @@ def check_client_event(app: App, message: ClientEvent, subscription: Subscriptio
 def next_client_event(app: App, busy_until: float, now: float) -> float:
     """Take one client event of a connection's share (protocol.md 7). Raises `ProtocolError(4301)` when there is none.
 
-    `busy_until`: what the last call returned, 0 before the first one. It is a token bucket that holds a second's worth,
-    kept as the one moment at which it will be full again.
+    `busy_until`: what the last call returned, 0.0 before the first one. The bucket holds a second's worth.
     """
     rate = app.client_events_per_second
     if not rate:
         return busy_until
-    busy_until = max(busy_until, now) + 1 / rate
-    if busy_until - now > max(_BURST, 1 / rate) + 1e-9:
+    if bucket_of(rate).wait(busy_until, now):
         raise ProtocolError(CloseCode.CLIENT_EVENT_RATE, "Client event rejected due to rate limit")
-    return busy_until
+    return bucket_of(rate).take(busy_until, now)

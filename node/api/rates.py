@@ -4,15 +4,9 @@ Looking and taking are two steps, because the key of an app is public: whoever k
 signed ones may use up what the app's backends are entitled to.
 """
 
-from dataclasses import dataclass
+from node.bucket import bucket_of
 
 _LONGEST_WAIT = 3600.0
-
-
-@dataclass(slots=True)
-class _Bucket:
-    tokens: float
-    filled_at: float
 
 
 class Rates:
@@ -23,24 +17,25 @@ class Rates:
     """
 
     def __init__(self) -> None:
-        self._buckets: dict[str, _Bucket] = {}
+        self._full_at: dict[str, float] = {}
+        self._elapsed = 0.0
+        self._last: float | None = None
 
     def wait(self, app_id: str, rate: float, now: float, cost: int = 1) -> float:
         """Seconds until the app may take `cost`; 0 if it may now. `rate`: how much each second."""
         if rate <= 0:
             return 0.0
-        missing = min(float(cost), max(1.0, rate)) - self._fill(app_id, rate, now).tokens
-        return min(max(0.0, missing / rate), _LONGEST_WAIT)
+        wait = bucket_of(rate).wait(self._full_at.get(app_id, 0.0), self._advance(now), cost)
+        return min(wait, _LONGEST_WAIT)
 
     def take(self, app_id: str, rate: float, now: float, cost: int = 1) -> None:
         """Count what `wait` allowed."""
         if rate > 0:
-            self._fill(app_id, rate, now).tokens -= cost
+            self._full_at[app_id] = bucket_of(rate).take(self._full_at.get(app_id, 0.0), self._advance(now), cost)
 
-    def _fill(self, app_id: str, rate: float, now: float) -> _Bucket:
-        """The app's bucket as of `now`. A clock that was set back fills nothing, and goes on from there."""
-        size = max(1.0, rate)
-        bucket = self._buckets.setdefault(app_id, _Bucket(size, now))
-        bucket.tokens = min(size, bucket.tokens + max(0.0, now - bucket.filled_at) * rate)
-        bucket.filled_at = now
-        return bucket
+    def _advance(self, now: float) -> float:
+        """Seconds since the first call. A clock that was set back fills nothing, and goes on from there."""
+        if self._last is not None:
+            self._elapsed += max(0.0, now - self._last)
+        self._last = now
+        return self._elapsed

@@ -131,6 +131,44 @@ class Api(Table, frozen=True):
     ] = 75.0
 
 
+class LimitSettings(Table, frozen=True):
+    """What one connection and one address may do. node/README.md says why the defaults are what they are."""
+
+    messages_per_second: Annotated[
+        float, about("Messages from one connection; its share of bytes counts, too. 0 sets no limit.", ge=0, le=1_000_000)
+    ] = 100.0
+    bytes_per_second: Annotated[
+        float, about("Bytes from one connection; its share of messages counts, too. 0 sets no limit.", ge=0, le=_GIB)
+    ] = 262_144.0
+    burst: Annotated[
+        float,
+        about(
+            "Seconds' worth of both that may come at once; beyond, `pusher:error`, beyond twice as much, 4100.",
+            gt=0,
+            le=3600,
+        ),
+    ] = 10.0
+    failures_per_minute: Annotated[
+        float,
+        about(
+            "Sign-ins, subscriptions and client events of one connection that are refused; beyond, signatures are not "
+            "looked at, beyond twice as many, 4100. 0 sets no limit.",
+            ge=0,
+            le=1_000_000,
+        ),
+    ] = 100.0
+    handshakes_per_second: Annotated[
+        float,
+        about(
+            "WebSockets that one address (IPv6: one /64) may open on this node, 4100 beyond; 0 sets no limit. Only where "
+            "the node sees clients' addresses: directly, or by `trust_forwarded`.",
+            ge=0,
+            le=1_000_000,
+        ),
+    ] = 0.0
+    handshakes_burst: Annotated[float, about("How many of them may come at once.", ge=1, le=1_000_000)] = 100.0
+
+
 class Watchlist(Table, frozen=True):
     """How watchlist events travel."""
 
@@ -193,6 +231,7 @@ class Settings(Table, frozen=True):
     presence: Presence = Presence()
     websocket: WebSocket = WebSocket()
     api: Api = Api()
+    limits: LimitSettings = LimitSettings()
     watchlist: Watchlist = Watchlist()
     webhooks: WebhookSettings = WebhookSettings()
     log: Log = Log()

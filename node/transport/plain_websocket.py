@@ -195,12 +195,14 @@ class PlainWebSocket:
         elif self._state < _PARTED:
             self._feed(data)
 
-    def _feed(self, data: bytes) -> None:
+    def _feed(self, data: bytes) -> None:  # noqa: C901 - the hot path stays in one place
         receiver = self._receiver
         if receiver is None:
             return
-        receiver.touch(self._poller.now)
         events = self._reader.feed(data)
+        if not receiver.touch(self._poller.now, len(events), len(data)):
+            self._stop_hearing()
+            return
         corked = len(events) > 1 and self._outbox is None
         if corked:  # the answers to messages that came together leave together: one send(2) instead of one for each
             self._outbox = Outbox(self._settings.max_outbox)
@@ -227,6 +229,10 @@ class PlainWebSocket:
     def _refuse(self, fault: Fault) -> None:
         """The peer may not go on."""
         self._seal(encode_close(fault.code, fault.reason), self._settings.close_timeout)
+        self._stop_hearing()
+
+    def _stop_hearing(self) -> None:
+        """Throw away what still comes; there is a last frame."""
         if self._state is _State.CLOSING:
             self._state = _State.FAULTY
             self._settle()

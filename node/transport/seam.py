@@ -53,10 +53,12 @@ class Receiver(Protocol):
     def receive(self, text: str) -> None:
         """Handle one text message."""
 
-    def touch(self, now: float) -> None:
-        """Note that bytes came: the peer lives. Called before the messages in those bytes are received.
+    def touch(self, now: float, frames: int, size: int) -> bool:
+        """Note that `size` bytes came: the peer lives. Called before the messages in those bytes are received.
 
-        `now` is on Trio's clock, and may be when the work began of which this is a part.
+        `now` is on Trio's clock, and may be when the work began of which this is a part. `frames` is how many became
+        complete, with these bytes or with those before. False: it sends far too much, and the connection was closed;
+        whatever else comes is thrown away.
         """
 
     def closed(self) -> None:

@@ -150,7 +150,8 @@ class WebSocketTransport:
         if end == ABNORMAL:
             await drop(self._stream)
         else:
-            await hang_up(self._stream, linger=self._settings.linger_timeout if end in _FAULTS else 0.0)
+            at_fault = end in _FAULTS or end == CloseCode.OVER_CAPACITY
+            await hang_up(self._stream, linger=self._settings.linger_timeout if at_fault else 0.0)
 
     async def _write(self) -> None:
         """Write what waits, all that is there at a time, until the last frame is out or the network is gone."""
@@ -208,6 +209,7 @@ class _Link(trio.abc.Stream):
         self._opened = trio.Event()
         self._receiver: Receiver | None = None
         self._message_bytes = 0
+        self._frames = 0  # messages and pings that ended since the last bytes came
         self._over = False
         self.fault: int | None = None
         """The close code, if the link itself found the peer at fault."""
@@ -220,6 +222,7 @@ class _Link(trio.abc.Stream):
     def message_ended(self) -> None:
         """Count the bytes of the next message from here."""
         self._message_bytes = 0
+        self._frames += 1
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """First the head, then whatever the peer sends."""
@@ -236,7 +239,10 @@ class _Link(trio.abc.Stream):
 
     def _note(self, data: bytes) -> None:
         if data and self._receiver is not None:
-            self._receiver.touch(trio.current_time())
+            frames, self._frames = self._frames, 0
+            if not self._receiver.touch(trio.current_time(), frames, len(data)):
+                self.fault = int(CloseCode.OVER_CAPACITY)
+                raise trio.BrokenResourceError
         # Fragments without a byte of text are never too long, but each costs memory.
         self._message_bytes += len(data)
         if self._message_bytes > _FRAMING * self._settings.max_message:
@@ -249,6 +255,7 @@ class _Link(trio.abc.Stream):
         if frame[0] != CLOSE_BYTE:
             if self._receiver is not None:
                 self._message_bytes -= len(frame) + _MASK  # the ping that this answers is no part of a message
+                self._frames += 1
             self._transport.offer(frame)
             return
         self._transport.seal(_last_word(frame), self._settings.close_timeout)

@@ -28,7 +28,8 @@ class Session:
         self.upgrade = upgrade
         self.transport = transport
         self.texts: list[str] = []
-        self.touches = 0
+        self.touches = self.frames = self.size = 0
+        self.patience = float("inf")
         self.closed_times = 0
         self._ended = trio.Event()
 
@@ -39,11 +40,17 @@ class Session:
         self.texts.append(text)
         self.transport.offer(encode_text(text))
 
-    def touch(self, now: float) -> None:
+    def touch(self, now: float, frames: int, size: int) -> bool:
         """Count."""
         assert not self.closed_times
         assert 0 <= trio.current_time() - now < 10
         self.touches += 1
+        self.frames += frames
+        self.size += size
+        if self.touches <= self.patience:
+            return True
+        self.transport.close(4100, "enough")
+        return False
 
     def closed(self) -> None:
         """Count: only once is right."""

@@ -12,7 +12,7 @@ from tests.conformance.conftest import Start
 from tests.conformance.rfc6455.cases import cut
 from tests.conformance.rfc6455.test_utf8 import fragments
 from tests.conformance.sites import Site
-from tests.wire import CONTINUATION, PING, TEXT, WireClient, masked, request, upgrade_head
+from tests.wire import CLOSE, CONTINUATION, PING, TEXT, WireClient, masked, request, upgrade_head
 
 SLOW = 40
 """Peers that trickle at the same time."""
@@ -160,3 +160,31 @@ async def test_texts_stay_apart_when_frames_of_many_connections_interleave(site:
     for client, own in zip(clients, texts, strict=True):
         frames_back = [await client.read_frame() for _ in range(4)]
         assert [frame.payload.decode() for frame in frames_back if frame.opcode == TEXT] == own
+
+
+async def test_peer_whose_session_has_heard_enough_is_heard_no_more(site: Site) -> None:
+    """It is told why, with the session's own code, and what it goes on sending is thrown away until it is cut off."""
+    client, session = await site.open()
+    session.patience = 3
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(flood, client, b"", masked(TEXT, b"x" * 100) * 100)
+        while (frame := await client.read_frame()).opcode == TEXT:
+            pass
+        assert (frame.opcode, frame.payload[:2]) == (CLOSE, (4100).to_bytes(2, "big"))
+        await session.ended()
+        await client.aclose()
+    assert len(session.texts) <= 2000
+    assert site.metrics.registry.get_sample_value("usher_errors_total", {"where": "connection"}) is None
+
+
+async def test_session_learns_how_much_came(site: Site) -> None:
+    """Every byte once, and every message and ping with the bytes that came next, at the latest."""
+    client, session = await site.open()
+    frames = [masked(TEXT, b"hello"), masked(PING, b"x"), masked(TEXT, b"a", final=False), masked(CONTINUATION, b"b")]
+    for frame in frames:
+        await client.send(frame)
+        await site.idle()
+    await client.send(frames[0])
+    assert [(await client.read_frame()).payload for _ in range(4)] == [b"hello", b"x", b"ab", b"hello"]
+    assert session.size == sum(map(len, [*frames, frames[0]]))
+    assert session.frames in {3, 4}

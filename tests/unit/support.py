@@ -87,7 +87,7 @@ class Client:
 
     def say_text(self, text: str) -> None:
         """One text message, whatever it is."""
-        self.receiver.touch(trio.current_time())
+        self.receiver.touch(trio.current_time(), 1, 0)
         if self.transport.close_code is None:
             self.receiver.receive(text)
 

@@ -62,7 +62,7 @@ def refusal(hub: Hub, upgrade: Upgrade) -> tuple[int | None, str]:
     code, message = read_error(read_message(frame))
     assert code == transport.close_code
     assert type(code) is int
-    receiver.touch(trio.current_time())
+    receiver.touch(trio.current_time(), 1, 0)
     receiver.receive('{"event":"pusher:ping","data":{}}')
     receiver.receive("[")
     receiver.closed()
@@ -220,7 +220,7 @@ async def test_hub_hears_nothing_from_a_connection_that_it_has_closed(autojump_c
         frames = len(client.transport.frames)
         for text in ('{"event":"pusher:ping","data":{}}', "["):
             client.receiver.receive(text)
-        client.receiver.touch(trio.current_time())
+        client.receiver.touch(trio.current_time(), 1, 0)
         client.end()
         client.receiver.closed()
         assert len(client.transport.frames) == frames
@@ -296,7 +296,7 @@ async def test_client_is_never_closed_when_it_is_heard_in_time(autojump_clock: M
         client = Client(node.hub)
         for _ in range(20):
             await trio.sleep(silence)
-            client.receiver.touch(trio.current_time())
+            client.receiver.touch(trio.current_time(), 1, 0)
         assert client.close_code is None
         await trio.sleep(150.5)
         assert client.close_code == 4201

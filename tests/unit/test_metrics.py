@@ -11,7 +11,22 @@ from prometheus_client import Histogram
 from node.metrics import Metrics
 from node.tallies import Tallies
 
-LABELS = {"app", "code", "direction", "kind", "name", "reason", "result", "route", "stage", "state", "status", "where"}
+LABELS = {
+    "app",
+    "code",
+    "direction",
+    "kind",
+    "limit",
+    "measure",
+    "name",
+    "reason",
+    "result",
+    "route",
+    "stage",
+    "state",
+    "status",
+    "where",
+}
 
 
 def filled() -> Metrics:
@@ -38,7 +53,7 @@ def test_metrics_have_the_names_that_dashboards_know() -> None:
     """Renaming one breaks somebody's alert: this list changes only with the changelog."""
     assert {name for name, _ in each(Metrics())} == {
         *("connections", "signed_in_connections", "messages_received", "closes", "outbox_bytes"),
-        *("slow_consumer_closes", "forced_closes", "draining", "drain_stage", "drain_remaining"),
+        *("slow_consumer_closes", "oversteps", "forced_closes", "draining", "drain_stage", "drain_remaining"),
         *("api_requests", "api_request_seconds", "users_online"),
         *("channels", "subscriptions", "subscribes", "channel_deliveries", "client_events"),
         *("fanout_backlog", "fanout_dropped"),
