@@ -139,3 +139,24 @@ def test_wait_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", slept.append)
     assert [usher("wait", seconds).exit_code for seconds in ("5", "0.5", "-1", "long")] == [0, 0, 2, 2]
     assert slept == [5, 0.5]
+
+
+STOPPED_EARLY = """
+import os, runpy, signal, sys
+
+class Stopper:
+    def find_spec(self, name, path=None, target=None):
+        if name == "node.cli":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+sys.meta_path.insert(0, Stopper())
+sys.argv = ["usher", *sys.argv[1:]]
+runpy.run_module("node", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(("command", "status"), [("serve", 0), ("version", -15)])
+def test_serve_heeds_sigterm_before_it_imports_anything(command: str, status: int) -> None:
+    """The first process of a container is deaf without a handler; other commands end as any program does."""
+    result = subprocess.run([sys.executable, "-c", STOPPED_EARLY, command], check=False, capture_output=True, timeout=60)
+    assert (result.returncode, result.stderr) == (status, b"")
