@@ -210,7 +210,9 @@ class Settings(Table, frozen=True):
     ops_port: Annotated[int, about("Port for them; 0 takes a free one.", ge=0, le=65_535)] = 9601
     max_waiting: Annotated[
         int,
-        about("Open connections that have not sent a whole request yet; more are closed.", ge=1, le=1_000_000),
+        about(
+            "Connections that have not sent a whole request yet; beyond, the oldest of them is closed.", ge=1, le=1_000_000
+        ),
     ] = 1000
     trust_forwarded: Annotated[
         bool, about("Believe `X-Forwarded-Proto` and `-For`: only behind a proxy that always sets them.")

@@ -10,9 +10,11 @@ from typing import Any
 import structlog
 import trio
 
+from node.limits import Limit, Measure
 from node.metrics import Metrics
+from node.oversteps import Oversteps
 from node.transport.http import HttpConversation, KeepAlive
-from node.transport.message import UpgradeRequest
+from node.transport.message import Request, UpgradeRequest
 from node.transport.plain import PlainListener, PlainServer
 from node.transport.seam import Acceptor, ApiHandler, ApiHandlerNowait, Upgrade
 from node.transport.settings import TransportSettings
@@ -67,7 +69,8 @@ class _Server:
         self._api = api
         self._settings = settings
         self._metrics = metrics
-        self._waiting = 0  # connections that have not sent a whole request yet
+        self._waiting: dict[trio.CancelScope, None] = {}  # those that have not sent a whole request yet, the oldest first
+        self._oversteps = Oversteps(metrics)
         self.keep_alive = KeepAlive()
 
     async def accept_all(self, listener: trio.abc.Listener[Any], connections: trio.Nursery) -> None:
@@ -101,18 +104,26 @@ class _Server:
             await drop(stream)
 
     async def _converse(self, stream: trio.abc.Stream) -> None:
-        if self._waiting >= self._settings.max_waiting:
-            return
         conversation = HttpConversation(stream, self._api, self.keep_alive, self._settings, self._metrics)
-        self._waiting += 1
-        try:
-            request = await conversation.receive()
-        finally:
-            self._waiting -= 1
-        upgrade = await conversation.answer_all(request)
+        upgrade = await conversation.answer_all(await self._receive_first(conversation))
         if upgrade is not None:
             transport = WebSocketTransport(stream, self._settings, self._metrics)
             await transport.run(upgrade, self._describe(upgrade, stream), self._acceptor)
+
+    async def _receive_first(self, conversation: HttpConversation) -> Request | UpgradeRequest | None:
+        """The first request; None if there is none, or too many others came while it was waited for."""
+        if len(self._waiting) >= self._settings.max_waiting:
+            oldest = next(iter(self._waiting))
+            del self._waiting[oldest]
+            oldest.cancel()
+            self._oversteps.note(Limit.WAITING, Measure.CLOSED)
+        with trio.CancelScope() as scope:
+            self._waiting[scope] = None
+            try:
+                return await conversation.receive()
+            finally:
+                self._waiting.pop(scope, None)
+        return None
 
     def _describe(self, request: UpgradeRequest, stream: trio.abc.Stream) -> Upgrade:
         headers = request.headers

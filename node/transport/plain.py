@@ -15,7 +15,9 @@ from typing import Any, Final
 import structlog
 import trio
 
+from node.limits import Limit, Measure
 from node.metrics import Metrics
+from node.oversteps import Oversteps
 from node.transport.http import ask_safely
 from node.transport.message import UpgradeRequest
 from node.transport.plain_http import PlainHttp
@@ -94,7 +96,8 @@ class PlainServer:
         self._nursery = nursery
         self._websockets: set[PlainWebSocket] = set()
         self._conversations: dict[PlainHttp, None] = {}
-        self._waiting = 0  # conversations that have not sent a whole request yet
+        self._waiting: dict[PlainHttp, None] = {}  # those that have not sent a whole request yet, the oldest first
+        self._oversteps = Oversteps(metrics)
         self._stopping = trio.Event()
         self._emptied = trio.Event()
         self.settings = settings
@@ -146,12 +149,12 @@ class PlainServer:
 
     def welcome(self, sock: socket.socket, address: Any) -> None:
         """A connection was accepted."""
-        if self._waiting >= self.settings.max_waiting:
-            sock.close()
-            return
+        if len(self._waiting) >= self.settings.max_waiting:
+            next(iter(self._waiting)).drop()
+            self._oversteps.note(Limit.WAITING, Measure.CLOSED)
         sock.setblocking(False)
-        self._waiting += 1
         conversation = PlainHttp(self, sock, address)
+        self._waiting[conversation] = None
         self._conversations[conversation] = None
         self.poller.add(sock.fileno(), conversation)
 
@@ -188,14 +191,14 @@ class PlainServer:
         upgrade = Upgrade(request.path, request.query, request.headers.get("origin"), remote, secure)
         websocket.open(request, upgrade, self._acceptor)
 
-    def begun(self, _conversation: PlainHttp) -> None:
+    def begun(self, conversation: PlainHttp) -> None:
         """See `plain_http.Server`."""
-        self._waiting -= 1
+        self._waiting.pop(conversation, None)
 
     def ended(self, conversation: PlainHttp) -> None:
         """See `plain_http.Server`."""
         self._conversations.pop(conversation, None)
-        self._waiting -= not conversation.has_begun
+        self._waiting.pop(conversation, None)
         self._look_around()
 
     def websocket_ended(self, websocket: PlainWebSocket) -> None:

@@ -27,7 +27,7 @@ class TransportSettings:
     linger_timeout: float = 1.0
     """After a refusal: how long the peer may take to stop sending and go, before its stream is closed."""
     max_waiting: int = 1000
-    """Connections that have not sent a whole request yet; one more is closed at once."""
+    """Connections that have not sent a whole request yet; one more, and the one that waits longest is closed."""
     user_timeout: float = 60.0
     """How long sent bytes may stay unacknowledged before the kernel gives the peer up (TCP_USER_TIMEOUT)."""
     websocket_prefix: str = "/app/"

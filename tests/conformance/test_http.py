@@ -249,19 +249,23 @@ async def test_connection_ends_silently_when_nothing_is_asked(start: Start, befo
     await client.read_end()
 
 
-async def test_newest_connection_is_closed_when_too_many_have_not_asked_yet(start: Start) -> None:
-    """Connections that say nothing cannot pile up; those that have asked do not count."""
-    site = await start(max_waiting=1)
+async def test_oldest_connection_is_closed_when_too_many_have_not_asked_yet(start: Start) -> None:
+    """Who says nothing keeps nobody out; those that have asked do not count, and a normal newcomer is served."""
+    site = await start(max_waiting=2)
     served, _ = await site.open()
-    silent = await site.connect()
-    await silent.send(b"GET")
-    await trio.testing.wait_all_tasks_blocked()
-    refused = await site.connect()
-    await refused.read_end()
-    await silent.send(b" / HTTP/1.1\r\nHost: a\r\n\r\n")
-    assert (await silent.read_response()).status == 200
+    for _ in range(5):
+        silent = []
+        for _ in range(3):
+            silent.append(await site.connect())
+            await silent[-1].send(b"GET")
+            await site.idle()
+        await silent[0].read_end()
+        await silent[2].send(b" / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await silent[2].read_response()).status == 200
     await served.send_text("still here")
     assert await served.read_text() == "still here"
+    labels = {"limit": "waiting", "measure": "closed"}
+    assert site.metrics.registry.get_sample_value("usher_oversteps_total", labels) == 9
 
 
 async def test_serving_ends_when_listeners_are_closed_and_connections_end(site: Site) -> None:

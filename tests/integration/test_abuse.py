@@ -6,7 +6,7 @@ is a connection of somebody else that pings all the while.
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -174,6 +174,33 @@ async def withstand(node: Node, *attacks: Callable[[], Awaitable[object]]) -> No
     assert max(waits) < PROMPT
 
 
+async def hold(node: Node) -> None:
+    """Open connections that never ask for anything, and keep them, as fast as it goes."""
+    async with AsyncExitStack() as kept:
+        while True:
+            stream = await kept.enter_async_context(await trio.open_tcp_stream(LOOPBACK, node.port))
+            await stream.send_all(b"GET / HTTP/1.1\r\nX: ")
+            await trio.sleep(0.01)
+
+
+async def come_and_go(node: Node, waits: list[float]) -> None:
+    """Open a WebSocket, and leave it, again and again."""
+    while True:
+        began = trio.current_time()
+        async with opened(node):
+            waits.append(trio.current_time() - began)
+        await trio.sleep(0.05)
+
+
+async def storm(node: Node) -> None:
+    """Open WebSockets as fast as it goes, whatever the answer."""
+    while True:
+        async with await trio.open_tcp_stream(LOOPBACK, node.port) as stream:
+            client = WireClient(stream)
+            await client.upgrade(PATH)
+            await client.read_frame()
+
+
 def oversteps(node: Node) -> dict[tuple[str, str], float]:
     """What the node counted, by limit and measure."""
     found = {}
@@ -189,7 +216,7 @@ async def test_node_stays_small_and_serves_others_under_a_flood(
     processes: Processes, make: Callable[[str, int], bytes]
 ) -> None:
     """Twenty connections send as fast as they can, and come back as soon as they are closed."""
-    (node,) = processes.start_nodes(1)
+    (node,) = processes.start_nodes(1, env=dict(USHER_LIMITS__MESSAGES_PER_SECOND="0",USHER_LIMITS__BYTES_PER_SECOND="0",USHER_LIMITS__FAILURES_PER_MINUTE="0"))
     await withstand(node, *[partial(throw, node, make)] * FLOODERS)
     counted = oversteps(node)
     print(counted)
@@ -198,3 +225,44 @@ async def test_node_stays_small_and_serves_others_under_a_flood(
     lines = [line for line in node.log.read().splitlines() if "over a limit" in line]
     assert len(lines) == len(counted), "one line a minute for each kind"
     assert APP.secret not in node.log.read()
+
+
+async def test_newcomers_are_served_while_somebody_opens_connections_and_says_nothing(processes: Processes) -> None:
+    """More than may wait, all the time: the oldest make room, so who asks at once is answered."""
+    (node,) = processes.start_nodes(1, env={"USHER_MAX_WAITING": "100"})
+    waits: list[float] = []
+    await withstand(node, partial(come_and_go, node, waits), *[partial(hold, node)] * FLOODERS)
+    assert len(waits) > 5
+    assert max(waits) < PROMPT
+    assert oversteps(node)["waiting", "closed"] > 100
+
+
+async def test_address_that_opens_too_many_websockets_is_refused_behind_a_proxy_too(processes: Processes) -> None:
+    """Each forwarded address has its own share, and what a client claims to be forwarded for counts for nothing."""
+    env = {"USHER_LIMITS__HANDSHAKES_PER_SECOND": "0.01", "USHER_LIMITS__HANDSHAKES_BURST": "3"}
+    direct, proxied = (
+        processes.start_nodes(1, env=env)[0],
+        processes.start_nodes(1, env=env | {"USHER_TRUST_FORWARDED": "1"})[0],
+    )
+    addresses = ["192.0.2.1", "192.0.2.2", "198.51.100.9, 192.0.2.1"]
+    told = [[await greeting(node, address) for address in addresses for _ in range(2)] for node in (direct, proxied)]
+    assert told == [[None] * 3 + [4100] * 3, [None] * 5 + [4100]]
+    assert oversteps(direct)["handshakes", "closed"] == 3
+
+
+async def greeting(node: Node, address: str) -> int | None:
+    """The code of the error that a new WebSocket begins with; None: there is none."""
+    async with await trio.open_tcp_stream(LOOPBACK, node.port) as stream:
+        client = WireClient(stream)
+        await client.upgrade(PATH, f"X-Forwarded-For: {address}")
+        first = json.loads(await client.read_text())
+        return int(first["data"]["code"]) if first["event"] == "pusher:error" else None
+
+
+async def test_node_stays_small_when_an_address_opens_websockets_without_end(processes: Processes) -> None:
+    """Refused with 4100, and counted; who is connected already is served."""
+    env = {"USHER_LIMITS__HANDSHAKES_PER_SECOND": "10", "USHER_LIMITS__HANDSHAKES_BURST": "10"}
+    (node,) = processes.start_nodes(1, env=env)
+    await withstand(node, *[partial(storm, node)] * FLOODERS)
+    assert oversteps(node)["handshakes", "closed"] > 100
+    assert sum("over a limit" in line for line in node.log.read().splitlines()) == 1
