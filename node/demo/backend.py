@@ -1,9 +1,9 @@
 """The application behind the demo's page, written as any user of Usher would write theirs.
 
 Flask and the official `pusher` package, pointed at a node by `host` and `port`: nothing here knows that the other
-side is Usher. The application does three things: it vouches for users (`/pusher/user-auth`), sends events to a user,
-and terminates a user's connections. Settings come from the environment; the demo runs this file as a process of its
-own, on a socket that it opened before.
+side is Usher. The application vouches for users (`/pusher/user-auth`) and for who enters the lobby (`/pusher/auth`),
+sends events to a user, terminates a user's connections, and publishes headlines. Settings come from the environment;
+the demo runs this file as a process of its own, on a socket that it opened before.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 PAGE_FILES = frozenset(file.name for file in HERE.iterdir() if file.suffix in {".css", ".js"})
 LONGEST_TEXT = 500
+LOBBY = "presence-lobby"
+HEADLINES = "cache-headlines"
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -47,7 +49,34 @@ def create_app(settings: Mapping[str, str]) -> Flask:
     )
     _add_page(app, settings)
     _add_users(app, usher)
+    _add_channels(app, usher)
     return app
+
+
+def _add_channels(app: Flask, usher: pusher.Pusher) -> None:
+    """Add the routes for what is not one user's alone."""
+
+    @app.post("/pusher/auth")
+    def authorize_channel() -> ResponseReturnValue:
+        """Let one connection into the lobby, as the user that it is signed in as: a real application might look who."""
+        channel = request.form.get("channel_name", "")
+        if channel != LOBBY:
+            abort(403)
+        return jsonify(usher.authenticate(channel, request.form.get("socket_id", "")))
+
+    @app.post("/headline")
+    def publish_headline() -> ResponseReturnValue:
+        """Publish a headline; the last one is kept for whoever comes later."""
+        usher.trigger(HEADLINES, "headline", {"from": _field("from"), "text": _field("text")})
+        return jsonify({})
+
+
+def _field(name: str) -> str:
+    """A text of the JSON object that was posted; 400 if it is none."""
+    body = request.get_json()
+    if not isinstance(body, dict):
+        abort(400)
+    return str(body.get(name, ""))[:LONGEST_TEXT]
 
 
 def _add_users(app: Flask, usher: pusher.Pusher) -> None:
@@ -67,11 +96,7 @@ def _add_users(app: Flask, usher: pusher.Pusher) -> None:
     @app.post("/users/<user_id>/messages")
     def send_message(user_id: str) -> ResponseReturnValue:
         """Send an event to every connection that the user has, whichever node it is on."""
-        message = request.get_json()
-        if not isinstance(message, dict):
-            abort(400)
-        text = str(message.get("text", ""))[:LONGEST_TEXT]
-        usher.send_to_user(user_id, "message", {"from": message.get("from"), "node": message.get("node"), "text": text})
+        usher.send_to_user(user_id, "message", {name: _field(name) for name in ("from", "node", "text")})
         return jsonify({})
 
     @app.post("/users/<user_id>/terminate")

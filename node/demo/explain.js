@@ -20,6 +20,28 @@ export const explain = {
     ? `${to} is offline, so it reached nobody: events are delivered now or not at all.`
     : `It arrives in every tab that ${to} has open, whichever node each is on.`],
 
+  lobbyIs: (others) => ["lobby", others.length ? `In the lobby with ${list(others)}` : "Alone in the lobby",
+    "The lobby is a presence channel: whoever enters is told who is there, from all nodes. You are in it as the user who signed in."],
+
+  joined: (name) => ["lobby", `${name} came into the lobby`, "Everyone in it is told once, however many tabs somebody opens on however many nodes."],
+
+  left: (name) => ["lobby", `${name} left the lobby`,
+    "Their last tab in it is gone, on all nodes. Who presses Leave is gone at once; a closed tab might be a reload, so that takes a second."],
+
+  youLeft: () => ["lobby", "You left the lobby", "You are still online: being signed in and being in a channel are two things."],
+
+  headline: (from, text, isKept) => ["headline-arrives", `Headline by ${from}: ${text}`, isKept
+    ? "It was published before you came. This is a cache channel: nodes keep its last event for half an hour, for whoever subscribes later, anywhere."
+    : "The backend published it once, to a cache channel. Nodes with subscribers pass it on, and it is kept for newcomers."],
+
+  headlines: ["Cats learn to code", "Dogs ask for a review", "Geese merge without one"],
+
+  lobby: (isOpen, isSignedIn, isIn) => {
+    if (!isOpen) return "Sign in, and you are in; the last headline is there at once.";
+    if (!isSignedIn) return "You are on your way.";
+    return isIn ? "Everyone who signs in comes in here, watched or not." : "You are out, but still online: two different things.";
+  },
+
   terminated: (name) => ["termination", `You threw ${name} out`,
     `Every connection signed in as ${name} is terminated, on all nodes. pusher-js may come straight back, and does.`],
 

@@ -1,20 +1,28 @@
 // The page: what its reader does goes to session.js (pusher-js) and to the backend; what arrives becomes a list of people,
-// a drawing and a timeline. Names are data from elsewhere: they are only ever set as text.
+// a lobby, a drawing and a timeline. Names are data from elsewhere: they are only ever set as text.
 
 import { renderChoices } from "./choices.js";
 import { Diagram } from "./diagram.js";
 import { explain } from "./explain.js";
+import { Lobby } from "./lobby.js";
+import { CAST, display, isId, toIds } from "./names.js";
 import { openSession } from "./session.js";
 import { make, Timeline } from "./timeline.js";
 
 const byId = (id) => document.getElementById(id);
 const config = JSON.parse(byId("config").textContent);
-const CAST = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan"];
 const SESSION_KEY = "usher-demo-signed-in";
-const ID_PATTERN = /^[-a-z0-9_=@.]+$/;
 
 const diagram = new Diagram(byId("diagram"), config.nodePorts.length);
 const timeline = new Timeline(byId("timeline"), byId("timeline-empty"), byId("clear"));
+const lobby = new Lobby({
+  enter: () => session.enterLobby(),
+  leave: () => session.leaveLobby(),
+  publish: (text) => ask("/headline", { from: user, text }),
+  pulse: (kind, from) => diagram.pulse(kind, from),
+  tell,
+  render,
+});
 const people = new Map(); // id of a watched user → "online", "offline" or "unknown"
 
 let node = config.node;
@@ -27,19 +35,9 @@ let awaitsFirstState = false;
 // Signing in and out
 
 function readForm() {
-  const ids = (text) => text.split(",").map(toId).filter(Boolean);
-  const [name = "", ...rest] = ids(byId("name").value);
-  const watch = [...new Set(ids(byId("watch").value))].filter((id) => id !== name);
-  const isId = (id) => ID_PATTERN.test(id);
+  const [name = "", ...rest] = toIds(byId("name").value);
+  const watch = [...new Set(toIds(byId("watch").value))].filter((id) => id !== name);
   return { name, watch, wrong: rest.length || !isId(name) ? "name" : watch.every(isId) ? null : "watch" };
-}
-
-function toId(text) {
-  return text.trim().toLowerCase().replace(/\s+/g, "-");
-}
-
-function display(id) {
-  return id.charAt(0).toUpperCase() + id.slice(1);
 }
 
 function signIn() {
@@ -57,7 +55,7 @@ function signIn() {
 }
 
 function open() {
-  session = openSession({ key: config.key, port: config.nodePorts[node - 1], user, watch: [...people.keys()] }, handlers);
+  session = openSession({ key: config.key, port: config.nodePorts[node - 1], user, watch: [...people.keys()] }, { ...handlers, ...lobby.handlers(user) });
   setState("connecting");
 }
 
@@ -66,6 +64,7 @@ function signOut() {
   session = null;
   user = "";
   people.clear();
+  lobby.forget();
   sessionStorage.removeItem(SESSION_KEY);
   tell(explain.signedOut());
   setState("signed out");
@@ -137,30 +136,35 @@ function setState(to) {
 // Reaching someone: through the backend, which alone may
 
 async function ask(path, body) {
-  const target = chosenTarget();
   try {
-    const response = await fetch(`/users/${encodeURIComponent(target)}/${path}`, {
+    const response = await fetch(path, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(body),
     });
     if (!response.ok) throw new Error((await response.json()).error);
-    return target;
+    return true;
   } catch (error) {
     tell(explain.trouble(`The backend could not do it. ${error.message}`));
-    return null;
+    return false;
   }
+}
+
+// Asks for something about the person who is chosen; who that was, or null if it could not be done.
+async function askAbout(action, body) {
+  const target = chosenTarget();
+  return (await ask(`/users/${encodeURIComponent(target)}/${action}`, body)) ? target : null;
 }
 
 async function send() {
   const text = byId("text").value.trim();
   if (!text) return byId("text").focus();
-  const target = await ask("messages", { from: user, node, text });
+  const target = await askAbout("messages", { from: user, node, text });
   if (target && target !== user) tell(explain.sent(display(target), text, people.get(target) === "offline"));
 }
 
 async function terminate() {
-  const target = await ask("terminate", {});
+  const target = await askAbout("terminate", {});
   if (target && target !== user) tell(explain.terminated(display(target)));
 }
 
@@ -180,6 +184,7 @@ function render() {
   diagram.place({ node, name: isOpen ? display(user) : "", connected: isSignedIn || state === "connected" });
   byId("caption").textContent = explain.place(node, config.nodePorts.length, isSignedIn);
   renderPeople();
+  lobby.render(user, isSignedIn);
   renderNodes();
   renderSteps(isSignedIn);
 }

@@ -4,9 +4,12 @@
 /* global Pusher */
 
 const CONNECTION_LOST = 1006;
+const LOBBY = "presence-lobby";
+const HEADLINES = "cache-headlines";
 
 // Connects to the node on `port` and signs in as `user`, who watches the ids in `watch`. `handlers` has a function for each
-// thing that can happen: see the calls below. Returns the means to `disconnect` and `reconnect`.
+// thing that can happen: see the calls below. Returns the means to `disconnect` and `reconnect`, and to leave the lobby and
+// enter it again.
 export function openSession({ key, port, user, watch }, handlers) {
   const pusher = new Pusher(key, {
     cluster: "usher", // pusher-js insists on one; wsHost and wsPort decide
@@ -15,15 +18,39 @@ export function openSession({ key, port, user, watch }, handlers) {
     forceTLS: false,
     enabledTransports: ["ws"],
     userAuthentication: { endpoint: "/pusher/user-auth", params: { name: user, watch: watch.join(",") } },
+    channelAuthorization: { endpoint: "/pusher/auth" }, // it knows the user by the sign-in
   });
   pusher.signin();
 
   const changes = { offline: [], online: [] };
-  const arrived = [];
+  const arrived = []; // what is to be told of the message that has come, each a function of the message
   pusher.user.watchlist.bind("offline", (event) => changes.offline.push(...event.user_ids));
   pusher.user.watchlist.bind("online", (event) => changes.online.push(...event.user_ids));
-  pusher.user.bind("message", (data) => arrived.push(data));
+  pusher.user.bind("message", (data) => arrived.push((wire) => handlers.message(data, wire)));
   pusher.user.bind("pusher:signin_error", (error) => handlers.trouble(`The backend did not vouch for you. ${error.error}`));
+
+  function enterLobby() {
+    const lobby = pusher.subscribe(LOBBY);
+    lobby.bind("pusher:subscription_succeeded", ({ members }) => arrived.push((wire) => handlers.lobbyIs(Object.keys(members), wire)));
+    lobby.bind("pusher:member_added", ({ id }) => arrived.push((wire) => handlers.joined(id, wire)));
+    lobby.bind("pusher:member_removed", ({ id }) => arrived.push((wire) => handlers.left(id, wire)));
+  }
+
+  // The first event after the subscription is the one that was kept; all that follow are new.
+  function hearHeadlines() {
+    const headlines = pusher.subscribe(HEADLINES);
+    let isKept = true;
+    const take = (headline) => arrived.push((wire) => {
+      handlers.headline(headline, isKept, wire);
+      isKept = false;
+    });
+    headlines.bind("pusher:subscription_succeeded", () => (isKept = true));
+    headlines.bind("pusher:cache_miss", () => take(null));
+    headlines.bind("headline", take);
+  }
+
+  enterLobby();
+  hearHeadlines();
 
   // Runs after the bindings above, for the same message: it adds the message itself, as pusher-js decoded it.
   pusher.connection.bind("message", (wire) => {
@@ -32,7 +59,7 @@ export function openSession({ key, port, user, watch }, handlers) {
     if (changes.offline.length + changes.online.length) {
       handlers.presence({ offline: changes.offline.splice(0), online: changes.online.splice(0) }, wire);
     }
-    for (const data of arrived.splice(0)) handlers.message(data, wire);
+    for (const tell of arrived.splice(0)) tell(wire);
   });
 
   function reportError(wire) {
@@ -63,5 +90,7 @@ export function openSession({ key, port, user, watch }, handlers) {
       pusher.disconnect();
     },
     reconnect: () => pusher.connect(),
+    enterLobby,
+    leaveLobby: () => pusher.unsubscribe(LOBBY),
   };
 }

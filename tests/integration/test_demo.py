@@ -140,6 +140,39 @@ class TestPage:
         await sees(ann, "Ben", "offline")
         assert ann.errors == []
 
+    async def test_tabs_see_who_is_in_the_lobby_when_they_are_on_different_nodes(self, demo: Demo, browser: Browser) -> None:
+        """All who signed in, whom nobody watches too; who leaves is still online, and may come in again."""
+        tea = await sign_in(browser, demo, "tea", 1, "uli")
+        uli = await sign_in(browser, demo, "uli", 2, "")
+        await tea.wait_for_text("#timeline .lobby .title", "Uli came into the lobby")
+        await uli.wait_for_text("#timeline .lobby .title", "In the lobby with Tea")
+        for page in (tea, uli):
+            await page.wait_for_text("#members li", "Tea")
+            await page.wait_for_text("#members li", "Uli")
+        await uli.click("#lobby-toggle")
+        await tea.wait_for_text("#timeline .lobby .title", "Uli left the lobby")
+        await tea.wait_until("document.querySelectorAll('#members li').length === 1")
+        await sees(tea, "Uli", "online")
+        await uli.wait_for_text("#lobby-toggle", "Enter")
+        await uli.click("#lobby-toggle")
+        await tea.wait_for_text("#members li", "Uli")
+        await uli.close()
+        await tea.wait_until("document.querySelectorAll('#members li').length === 1")
+        assert tea.errors == []
+
+    async def test_a_newcomer_sees_the_last_headline_when_it_came_before(self, demo: Demo, browser: Browser) -> None:
+        """On another node, and markup in it is text; those who are there see it when it comes."""
+        val = await sign_in(browser, demo, "val", 1, "")
+        await val.evaluate("document.getElementById('headline-text').value = '<b>Dawn</b> again'")
+        await val.click("#publish-button")
+        await val.wait_for_text("#headline-now", "<b>Dawn</b> again")
+        await val.wait_for_text("#timeline .headline-arrives .why", "The backend published it once")
+        wim = await sign_in(browser, demo, "wim", 2, "")
+        await wim.wait_for_text("#headline-now", "<b>Dawn</b> again")
+        await wim.wait_for_text("#headline", "by Val")
+        await wim.wait_for_text("#timeline .headline-arrives .why", "It was published before you came")
+        assert val.errors == wim.errors == []
+
     async def test_a_tab_receives_a_message_when_another_sends_one_through_the_backend(
         self, demo: Demo, browser: Browser
     ) -> None:

@@ -60,7 +60,16 @@ def test_backend_signs_nothing_when_the_question_is_wrong(client: FlaskClient, f
     assert answer.get_json()["error"]
 
 
-@pytest.mark.parametrize("path", ["/users/bob/messages", "/users/bob/terminate"])
+def test_backend_signs_for_the_lobby_and_for_no_other_channel_when_a_tab_subscribes(client: FlaskClient) -> None:
+    """Without channel data: the node knows who is signed in."""
+    answer = client.post("/pusher/auth", data={"socket_id": "12.34", "channel_name": "presence-lobby"}).get_json()
+    signature = hmac.new(b"demo-secret", b"12.34:presence-lobby", hashlib.sha256).hexdigest()
+    assert answer == {"auth": f"demo-key:{signature}"}
+    assert client.post("/pusher/auth", data={"socket_id": "12.34", "channel_name": "private-x"}).status_code == 403
+    assert client.post("/pusher/auth", data={"socket_id": "12", "channel_name": "presence-lobby"}).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/users/bob/messages", "/users/bob/terminate", "/headline"])
 def test_backend_answers_502_when_the_node_is_away(path: str) -> None:
     """A node that cannot be reached is the page's to tell, not a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -73,8 +82,9 @@ def test_backend_answers_502_when_the_node_is_away(path: str) -> None:
 
 def test_backend_refuses_a_message_when_it_is_not_an_object(client: FlaskClient) -> None:
     """JSON that is no object, and text that is no JSON, are answered with 400 and 415."""
-    assert client.post("/users/bob/messages", json=["hello"]).status_code == 400
-    assert client.post("/users/bob/messages", data="hello").status_code == 415
+    for path in ("/users/bob/messages", "/headline"):
+        assert client.post(path, json=["hello"]).status_code == 400
+        assert client.post(path, data="hello").status_code == 415
 
 
 def test_backend_gives_each_new_tab_the_next_node_when_none_is_asked_for(client: FlaskClient) -> None:
@@ -117,7 +127,8 @@ def test_backend_serves_no_other_file_when_asked(client: FlaskClient, name: str)
 
 
 @pytest.mark.parametrize(
-    "name", ["page.css", "page.js", "choices.js", "session.js", "diagram.js", "timeline.js", "explain.js"]
+    "name",
+    ["page.css", *map("{}.js".format, ("page", "choices", "diagram", "explain", "lobby", "names", "session", "timeline"))],
 )
 def test_backend_serves_the_files_of_the_page_when_asked(client: FlaskClient, name: str) -> None:
     """Each file that the page loads is there."""
