@@ -7,9 +7,10 @@ import json
 from typing import Any
 
 import pytest
+import trio
 
 from tests.compat.apps import CHANNELS, fresh, shared_secret, subscription_token, vouch
-from tests.compat.browser import Browser, Tab
+from tests.compat.browser import PATIENCE, Browser, Tab
 from tests.compat.conftest import BackendAt, Nodes
 from tests.compat.test_channels import SUCCEEDED
 
@@ -86,5 +87,6 @@ async def test_secret_of_a_channel_is_not_logged_when_a_client_sends_it(browser:
     answer: dict[str, Any] = vouch(CHANNELS, tab.socket_id, channel)
     before = nodes[0].log.size
     await tab.send("pusher:subscribe", {**answer, "channel": channel})
-    await tab.subscribed.wait()
+    with trio.fail_after(PATIENCE):
+        await tab.subscribed.wait()
     assert answer["shared_secret"] not in nodes[0].log.read(before)
