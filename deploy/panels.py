@@ -113,6 +113,17 @@ ROWS: Final = (
         ),
     ),
     Row(
+        "Webhooks",
+        (
+            Panel("Events taken", ("usher_webhook_events_total",), ("name",)),
+            Panel("Events given up", ("usher_webhook_events_dropped_total",), ("reason",)),
+            Panel("Requests by result", ("usher_webhook_requests_total",), ("result",)),
+            Panel("Requests sent again", ("usher_webhook_retries_total",)),
+            Panel("Events that wait", ("usher_webhook_queue",)),
+            Panel("Time to answer of receivers", ("usher_webhook_request_seconds",)),
+        ),
+    ),
+    Row(
         "Cluster and bus",
         (
             Panel("Bus connected", ("usher_bus_connected",)),

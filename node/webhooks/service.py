@@ -156,8 +156,9 @@ class Webhooks:
                 self._couriers.pop((app, url)).stop("removed")
 
     def _measure(self) -> None:
-        lengths: dict[str, int] = {}
+        lengths = {app.id: 0 for app in self._apps}
         for (app, _), courier in self._couriers.items():
             lengths[app] = lengths.get(app, 0) + len(courier)
         for app, length in lengths.items():
             self._metrics.webhook_queue.labels(app).set(length)
+            self._metrics.webhook_retries.labels(app)  # there from the start, so that the first one is an increase
