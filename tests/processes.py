@@ -35,8 +35,8 @@ from node.demo.children import _die_with_parent
 LOOPBACK = "127.0.0.1"
 START_TIMEOUT = 30.0
 """Seconds until a program must be ready; generous, since the machine may be busy."""
-STOP_TIMEOUT = 15.0
-"""Seconds until a program must have stopped by itself."""
+STOP_TIMEOUT = 20.0
+"""Seconds until a program must have stopped by itself; `usher grace` says 16 for the settings below."""
 QUICK_STOP = {"USHER_DRAIN__DELAY": "0", "USHER_DRAIN__SPREAD": "0", "USHER_PRESENCE__DRAIN_LINGER": "1"}
 """What nodes get unless a test says otherwise: most tests end with a stop, and few are about it."""
 

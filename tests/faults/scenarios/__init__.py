@@ -42,7 +42,7 @@ SHORT = _by_name(
     away(60, 4),
     terminating(10, 100),
     slow(40, 3, 3),
-    jumping(40, 1),
-    mixed(30, 6),
+    jumping(40, 0.5),
+    mixed(30, 4),
 )
 """The same promises, as CI checks them."""
