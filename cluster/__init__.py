@@ -12,7 +12,7 @@ from cluster.interest import Interests
 from cluster.keepers import rank
 from cluster.local_bus import Broker, LocalBus
 from cluster.member import Listener, Member, ShardMismatchError
-from cluster.membership import MembershipSettings
+from cluster.membership import Load, MembershipSettings
 from cluster.nats_bus import NatsBus, NatsSettings
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "CountChange",
     "Interests",
     "Listener",
+    "Load",
     "LocalBus",
     "Member",
     "MemberEdge",

@@ -38,6 +38,7 @@ class Heartbeat(_Envelope, frozen=True):
     connections: int = 0
     users: int = 0
     apps: Mapping[str, int] = {}  # connections by app
+    takes_clients: bool = True  # False while it starts, and from the moment that it is told to leave
 
 
 class Change(_Envelope, frozen=True):

@@ -9,6 +9,7 @@ from cluster.core import Core
 from cluster.envelope import Missed
 from cluster.holders import Holders
 from cluster.maps import Maps
+from cluster.membership import Load
 from cluster.peers import Peers
 
 
@@ -23,6 +24,10 @@ class KeeperCalls:
     def ages(self) -> Mapping[str, float]:
         """How many seconds every live node has lived, this one included, as its last heartbeat says: the same everywhere."""
         return self._peers.ages()
+
+    def loads(self) -> Mapping[str, Load]:
+        """What every other live node carries, as it said within the last second or so."""
+        return self._peers.loads()
 
     def tell_missed(self, nodes: Iterable[str], app: str, channel: str) -> None:
         """Let other nodes know, as well as it goes, that nothing is kept of the channel (`Listener.channel_missed`)."""

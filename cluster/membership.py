@@ -56,6 +56,15 @@ class Probe:
     node: str
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a live node carries, as its last heartbeat said. `age`: seconds that it has lived."""
+
+    connections: int
+    age: float
+    takes_clients: bool = True
+
+
 @dataclass(slots=True)
 class Peer:
     """What is known of a live peer."""
@@ -66,6 +75,7 @@ class Peer:
     connections: int = 0
     users: int = 0
     apps: Mapping[str, int] = field(default_factory=dict)
+    takes_clients: bool = True
     probed_at: float = float("-inf")
     strikes: int = 0  # "no responders" in a row
     is_back: bool = True  # heard since the bus came up last
@@ -111,6 +121,7 @@ class Membership:
         peer.server, peer.heard_at, peer.strikes, peer.is_back = beat.server, now, 0, True
         peer.number = max(peer.number, beat.number)
         peer.connections, peer.users, peer.apps = beat.connections, beat.users, beat.apps
+        peer.takes_clients = beat.takes_clients
         return met
 
     def answered(self, node: str, now: float) -> None:

@@ -10,7 +10,7 @@ import trio
 from cluster.bus import BusAwayError, flush
 from cluster.core import Core
 from cluster.envelope import Heartbeat, Ping
-from cluster.membership import Lost, Membership, Met, Probe
+from cluster.membership import Load, Lost, Membership, Met, Probe
 
 log = structlog.get_logger(__name__)
 
@@ -18,8 +18,8 @@ log = structlog.get_logger(__name__)
 class Listener(Protocol):
     """The node's side. It does not wait."""
 
-    def load(self) -> tuple[int, int, Mapping[str, int]]:
-        """Connections, signed-in users, and connections by app here, for heartbeats."""
+    def load(self) -> tuple[int, int, Mapping[str, int], bool]:
+        """Connections, signed-in users, connections by app, and whether clients are taken here; for heartbeats."""
 
 
 class Peers:
@@ -50,6 +50,14 @@ class Peers:
         """Seconds that each live node has lived, this one included, by its heartbeats."""
         beats = {node: peer.number for node, peer in self._membership.peers.items()} | {self._core.me: self._beats}
         return {node: number * self._core.settings.heartbeat_interval for node, number in beats.items()}
+
+    def loads(self) -> dict[str, Load]:
+        """What each peer carries."""
+        interval = self._core.settings.heartbeat_interval
+        return {
+            node: Load(peer.connections, peer.number * interval, peer.takes_clients)
+            for node, peer in self._membership.peers.items()
+        }
 
     def beat(self, numbers: Mapping[str, int]) -> None:
         """Say that this node lives, and the numbers of its shards that changed lately."""

@@ -20,14 +20,16 @@ class Listener:
         self._watchers = watchers
         self._channels = channels
         self.webhooks: Webhooks = NoWebhooks()
+        self.takes_clients = False
+        """Whether clients may be sent here: the port is open, and nobody said to leave."""
         self.connections = 0
         """All connections here."""
         self.counted: Counter[str] = Counter()
         """Those that count against the quota, by app id: without those that have to authorize themselves yet."""
 
-    def load(self) -> tuple[int, int, Mapping[str, int]]:
+    def load(self) -> tuple[int, int, Mapping[str, int], bool]:
         """See `cluster.Listener`."""
-        return self.connections, self._users.online, self.counted
+        return self.connections, self._users.online, self.counted, self.takes_clients
 
     def receive_event(self, app: str, user: str, frame: bytes, except_socket_id: str | None) -> bool:
         """See `cluster.Listener`."""

@@ -158,9 +158,9 @@ class NoChannels:
     def peers_changed(self, lost: PeerLost | None = None) -> None:
         """See `Listener`."""
 
-    def load(self) -> tuple[int, int, Mapping[str, int]]:
+    def load(self) -> tuple[int, int, Mapping[str, int], bool]:
         """See `Listener`."""
-        return 0, 0, {}
+        return 0, 0, {}, True
 
 
 class ModelHub(NoChannels):
