@@ -147,7 +147,7 @@ class LimitSettings(Table, frozen=True):
             gt=0,
             le=3600,
         ),
-    ] = 10.0
+    ] = 20.0
     failures_per_minute: Annotated[
         float,
         about(
