@@ -17,7 +17,8 @@ class Interests(Generic[K]):
     def __init__(self) -> None:
         self._counts: dict[K, int] = {}
         self._ends: dict[K, float] = {}  # only keys whose count is 0: when their linger ends
-        self._heap: list[tuple[float, int, K]] = []
+        self._heap: list[tuple[float, int, K]] = []  # when to look at keys: one entry each, however often they come and go
+        self._queued: dict[K, float] = {}  # the first entry of each key in the heap
         self._order = 0  # breaks ties in the heap: keys need not be comparable
 
     def __len__(self) -> int:
@@ -50,15 +51,28 @@ class Interests(Generic[K]):
         self._counts[key] = count - 1
         if count == 1:
             self._ends[key] = end = now + linger
-            self._order += 1
-            heapq.heappush(self._heap, (end, self._order, key))
+            if end < self._queued.get(key, float("inf")):
+                self._queue(key, end)
+
+    def _queue(self, key: K, end: float) -> None:
+        self._order += 1
+        self._queued[key] = end
+        heapq.heappush(self._heap, (end, self._order, key))
 
     def poll(self, now: float) -> list[K]:
         """The keys whose linger has ended: they are forgotten here, and the caller drops them on the bus."""
         due = []
         while self._heap and self._heap[0][0] <= now:
-            end, _, key = heapq.heappop(self._heap)
-            if self._ends.get(key) == end:  # else: acquired again since, or released again with a later end
+            at, _, key = heapq.heappop(self._heap)
+            if self._queued.get(key) != at:  # an earlier entry came in its place
+                continue
+            del self._queued[key]
+            end = self._ends.get(key)
+            if end is None:  # acquired again since
+                continue
+            if end > now:  # and released again
+                self._queue(key, end)
+            else:
                 del self._ends[key], self._counts[key]
                 due.append(key)
         return due

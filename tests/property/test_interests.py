@@ -68,3 +68,16 @@ class InterestsMachine(RuleBasedStateMachine):
 
 
 TestInterests = InterestsMachine.TestCase
+
+
+def test_interest_that_comes_and_goes_takes_no_more_room_each_time() -> None:
+    """However often within one linger: anybody who asks the API, or subscribes and unsubscribes, makes it come and go."""
+    interests: Interests[str] = Interests()
+    for moment in range(1000):
+        interests.acquire("a")
+        interests.release("a", moment / 100, 30.0)
+    assert len(interests._heap) == 1
+    assert interests.poll(39.98) == []
+    assert interests.poll(39.99) == ["a"]
+    assert interests._heap == []
+    assert interests._queued == {}
