@@ -63,6 +63,10 @@ class ChannelCalls:
         """The infos of the channel's members by user, in the whole cluster: a live view. Its `member_shard` is watched."""
         return self._members.of(app, channel)
 
+    def members_version(self, app: str, channel: str) -> int:
+        """As long as it is the same, `members` are too, infos included. Their `member_shard` is watched."""
+        return self._members.version(app, channel)
+
     def member_shard(self, app: str, channel: str) -> str:
         """The shard to watch for the members of a channel."""
         return self._members.shard(app, channel)

@@ -4,6 +4,7 @@ Each shard is begun with what this node has written in it already, follows what 
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 _NOBODY: Mapping[str, str] = MappingProxyType({})
@@ -20,11 +21,20 @@ def split_member_key(key: str) -> tuple[str, str]:
     return channel, user
 
 
+@dataclass(slots=True)
+class _Room:
+    """The members of one channel. `version`: another one after each change."""
+
+    infos: dict[str, str] = field(default_factory=dict)
+    version: int = 0
+
+
 class Roster:
     """The infos of members by channel."""
 
     def __init__(self) -> None:
-        self._shards: dict[str, dict[str, dict[str, str]]] = {}
+        self._shards: dict[str, dict[str, _Room]] = {}
+        self._version = 0
 
     def begin(self, shard: str, entries: Mapping[str, str]) -> None:
         """Follow a shard with these members."""
@@ -39,19 +49,30 @@ class Roster:
     def put(self, shard: str, key: str, info: str) -> None:
         """A member of a shard that is followed has this info."""
         channel, user = split_member_key(key)
-        self._shards[shard].setdefault(channel, {})[user] = info
+        room = self._shards[shard].get(channel)
+        if room is None:
+            room = self._shards[shard][channel] = _Room()
+        room.infos[user] = info
+        self._version = room.version = self._version + 1
 
     def drop(self, shard: str, key: str) -> None:
         """A member of a shard that is followed is gone."""
         channel, user = split_member_key(key)
-        members = self._shards[shard][channel]
-        del members[user]
-        if not members:
+        room = self._shards[shard][channel]
+        del room.infos[user]
+        self._version = room.version = self._version + 1
+        if not room.infos:
             del self._shards[shard][channel]
 
     def of(self, shard: str, channel: str) -> Mapping[str, str]:
         """The members of a channel: a live view. Raises `KeyError` if the shard is not followed."""
-        return self._shards[shard].get(channel, _NOBODY)
+        room = self._shards[shard].get(channel)
+        return _NOBODY if room is None else room.infos
+
+    def version(self, shard: str, channel: str) -> int:
+        """As long as it is the same, so are the members and their infos. Raises `KeyError` if the shard is not followed."""
+        room = self._shards[shard].get(channel)
+        return 0 if room is None else room.version
 
 
 class Sums:

@@ -85,6 +85,10 @@ class Members:
         """The infos of a channel's members by user, a live view; the shard is watched."""
         return self._roster.of(self.shard(app, channel), channel)
 
+    def version(self, app: str, channel: str) -> int:
+        """What changes whenever `of` does; the shard is watched."""
+        return self._roster.version(self.shard(app, channel), channel)
+
     # -- the view of the map --------------------------------------------------------------------------------------
 
     def begin(self, shard: str, entries: Mapping[str, Any]) -> None:

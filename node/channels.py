@@ -43,7 +43,7 @@ _UNAVAILABLE = "Subscribing is not possible now, try again"
 class Channel:
     """A channel with subscriptions on this node. The app is that of the first one."""
 
-    __slots__ = ("app", "kind", "name", "needs", "receivers", "shards", "success")
+    __slots__ = ("app", "kind", "name", "needs", "receivers", "shards", "success", "success_of")
 
     def __init__(self, app: App, name: str, kind: ChannelKind, shards: tuple[str, ...]) -> None:
         self.app = app
@@ -52,7 +52,8 @@ class Channel:
         self.shards = shards  # of the directory, watched while there are subscriptions
         self.needs = 0  # subscriptions, those that are not confirmed yet included
         self.receivers: set[Connection] = set()
-        self.success: bytes | None = None  # what a new subscriber is told, while that is true
+        self.success: bytes | None = None  # what a new subscriber is told
+        self.success_of = 0  # the version of the members that it tells
 
 
 class Channels:
@@ -152,7 +153,7 @@ class Channels:
         if subscription.member is not None and not self._join(connection, subscription, channel):
             return False
         subscription.is_confirmed = True
-        connection.transport.offer(channel.success or self._encode_success(channel))
+        connection.transport.offer(self._success_of(channel))
         channel.receivers.add(connection)
         self._count(channel)
         metrics = self._metrics.of_app(channel.app.id)
@@ -160,13 +161,16 @@ class Channels:
         metrics.subscriptions.inc()
         return True
 
-    def _encode_success(self, channel: Channel) -> bytes:
-        """Encoded once for all who come, until members come or go."""
-        if channel.kind.has_members:
-            members = self.member.members(channel.app.id, channel.name)
-            channel.success = frames.encode_presence_succeeded(channel.name, members)
-        else:
-            channel.success = frames.encode_subscription_succeeded(channel.name)
+    def _success_of(self, channel: Channel) -> bytes:
+        """Encoded once for all who come, until members come, go, or have another info, which nobody else is told."""
+        version = self.member.members_version(channel.app.id, channel.name) if channel.kind.has_members else 0
+        if channel.success is None or channel.success_of != version:
+            if channel.kind.has_members:
+                members = self.member.members(channel.app.id, channel.name)
+                channel.success = frames.encode_presence_succeeded(channel.name, members)
+            else:
+                channel.success = frames.encode_subscription_succeeded(channel.name)
+            channel.success_of = version
         return channel.success
 
     def _join(self, connection: Connection, subscription: Subscription, channel: Channel) -> bool:
@@ -253,7 +257,6 @@ class Channels:
             channel = self._channels.get((edge.app, edge.channel))
             if channel is None:
                 continue
-            channel.success = None
             if edge.joined:
                 frame = frames.encode_member_added(edge.channel, edge.user, edge.info)
             else:

@@ -386,6 +386,29 @@ async def test_first_info_of_a_member_stays(autojump_clock: MockClock) -> None:
             assert json.loads(read_message(success)["data"])["presence"]["hash"] == {"ann": "first"}
 
 
+async def test_member_who_comes_back_is_told_the_info_that_is_true_now(autojump_clock: MockClock) -> None:
+    """Though nobody joins or leaves meanwhile: what was told before is not told again."""
+    async with run_nodes(nodes=2) as nodes:
+        member = Client(nodes[0].hub)
+        member.enter("presence-x", "ada", {"at": "home"})
+        await settle()
+        other = await entered(nodes[0], "presence-x", "bob")
+        assert read_info(other, "ada") == {"at": "home"}
+        member.end()
+        back = Client(nodes[0].hub)
+        back.enter("presence-x", "ada", {"at": "work"})
+        await settle()
+        assert read_info(back, "ada") == {"at": "work"}
+        again = await entered(nodes[1], "presence-x", "bob")
+        assert read_info(again, "ada") == {"at": "work"}
+
+
+def read_info(client: Client, user: str) -> object:
+    """What a success tells of a member."""
+    (success,) = [message for message in map(read_message, client.read_frames()) if message["event"].endswith("succeeded")]
+    return json.loads(success["data"])["presence"]["hash"][user]
+
+
 async def test_members_are_as_many_as_the_app_says(autojump_clock: MockClock) -> None:
     """A further connection of a member is no further member (6.5)."""
     app = app_with(presence_members=2)
