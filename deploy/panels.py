@@ -67,6 +67,7 @@ ROWS: Final = (
             Panel("Connections on nodes", ("usher_connections",), _PER_NODE),
             Panel("Messages from clients", ("usher_messages_received_total",)),
             Panel("Closes", ("usher_closes_total",)),
+            Panel("Sent to other nodes", ("usher_shed_connections_total",)),
             Panel("Waiting for slow clients", ("usher_outbox_bytes",)),
             Panel("Slow clients closed", ("usher_slow_consumer_closes_total",)),
             Panel("Clients over a limit", ("usher_oversteps_total",)),
@@ -145,6 +146,9 @@ ROWS: Final = (
             Panel("Files", ("process_open_fds", "process_max_fds")),
             Panel("Garbage collections", ("python_gc_collections_total",)),
             Panel("Errors by where", ("usher_errors_total",)),
+            Panel("Versions", ("usher_build_info",)),
+            Panel("Reloads", ("usher_reloads_total",)),
+            Panel("Certificate expires", ("usher_certificate_expiry_timestamp_seconds",)),
         ),
     ),
     Row(

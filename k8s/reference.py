@@ -18,8 +18,8 @@ SCHEMA: Final = HERE / "usher" / "values.schema.json"
 VALUES: Final = HERE / "usher" / "values.yaml"
 README: Final = HERE / "README.md"
 
-_IN_FULL: Final = ("drain", "presence", "webhooks")
-"""Tables of the settings that values.yaml states in full: the chart computes with them."""
+_IN_FULL: Final = ("drain", "presence", "rebalance", "webhooks")
+"""Tables of the settings that values.yaml states in full: the chart computes with them, or scaling it needs them."""
 
 _WIDTH: Final = 120
 _GAP: Final = "\n"

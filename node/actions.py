@@ -33,6 +33,11 @@ class Close:
 
 
 @dataclass(frozen=True, slots=True)
+class SendAway:
+    """The connection is too old: close it so that it comes back elsewhere at once, if this is a time for that."""
+
+
+@dataclass(frozen=True, slots=True)
 class Authorized:
     """The client did what `require_authorization` asks for: from now on the connection counts against the quota.
 
@@ -90,4 +95,4 @@ class Overstepped:
     measure: Measure
 
 
-Action = Send | Close | Authorized | Claim | Join | Leave | Broadcast | Refused | Overstepped
+Action = Send | Close | SendAway | Authorized | Claim | Join | Leave | Broadcast | Refused | Overstepped

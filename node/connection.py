@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from node.actions import Action, Authorized, Broadcast, Claim, Close, Join, Leave, Overstepped, Refusal, Send
+from node.actions import Action, Authorized, Broadcast, Claim, Close, Join, Leave, Overstepped, Refusal, Send, SendAway
 from node.config.apps import App
 from node.limits import UNLIMITED, Limit, Limits, Measure
 from node.protocol import frames
@@ -68,6 +68,7 @@ class Connection:
         "claims",
         "edges",
         "heard_at",
+        "leave_at",
         "limits",
         "phase",
         "probes",
@@ -95,6 +96,7 @@ class Connection:
         self.blamed_until = 0.0  # of `limits.failures`
         self.heard_at = now
         self.probes = 0
+        self.leave_at: float | None = None  # from when on it is too old to stay
         self.authorize_by = now + app.authorization_timeout if app.require_authorization else None
 
     @property
@@ -314,10 +316,13 @@ class Connection:
         if silent >= pace.activity_timeout / 2 and self.probes < 1:
             self.probes = 1
             return (Send(frames.PING),)
+        if self.leave_at is not None and now >= self.leave_at:
+            self.leave_at = now + pace.activity_timeout  # asked again then, if this was not the time
+            return (SendAway(),)
         return ()
 
     def next_check(self, pace: Pace) -> float:
         """When `check` has to be called again, as things stand."""
         waits = (pace.activity_timeout / 2, pace.activity_timeout, pace.activity_timeout + pace.pong_timeout)
-        due = self.heard_at + waits[self.probes]
-        return due if self.authorize_by is None else min(due, self.authorize_by)
+        dues = (self.heard_at + waits[self.probes], self.authorize_by, self.leave_at)
+        return min(due for due in dues if due is not None)

@@ -4,19 +4,23 @@ The hub is what transports see (`node.transport.seam.Acceptor`). It performs the
 order, and nothing here waits but the timer task.
 """
 
+import random
 import secrets
-from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import assert_never
 
 import structlog
 import trio
 
 from cluster import Member
-from node.actions import Action, Authorized, Broadcast, Claim, Close, Join, Leave, Overstepped, Refused, Send
+from node.actions import Action, Authorized, Broadcast, Claim, Close, Join, Leave, Overstepped, Refused, Send, SendAway
 from node.audience import Audience
+from node.balance import Reason, draw_limit
 from node.channels import Channels
 from node.config.apps import App, Apps
+from node.config.settings import Rebalance
 from node.connection import Connection, Pace, Phase
 from node.fanout import Fanout
 from node.limits import UNLIMITED, Addresses, Limit, Limits, Measure
@@ -26,7 +30,8 @@ from node.oversteps import Oversteps
 from node.protocol import frames
 from node.protocol.errors import CloseCode, FatalError, ProtocolError
 from node.protocol.handshake import origin_allowed, parse_handshake
-from node.protocol.messages import PING_TEXT, Ping, decode_message
+from node.protocol.messages import Ping, decode_message
+from node.session import RefusedSession, Session
 from node.timers import Wheel
 from node.transport.seam import Receiver, Transport, Upgrade
 from node.users import Users
@@ -36,8 +41,8 @@ from node.webhooks.seam import Webhooks
 log = structlog.get_logger(__name__)
 
 LEAVING = "The node is leaving, connect again"
+_ELSEWHERE = "Connect again: another node has more room"
 _HALF = (1 << 53) - 1  # the largest integer that every JSON reader keeps exact
-_CLOSED = Phase.CLOSED  # Python looks an enum's member up anew each time, which is slow in a class
 _TICK = 0.25  # seconds between two looks at the timers
 _OVER_QUOTA = "The app is over its connection quota"
 
@@ -57,45 +62,7 @@ class HubSettings:
     limits: Limits = UNLIMITED
     handshakes: float = 0.0
     handshakes_burst: float = 1.0
-
-
-class _Session:
-    """A connection as its transport sees it."""
-
-    __slots__ = ("_connection", "_hub")
-
-    def __init__(self, hub: "Hub", connection: Connection) -> None:
-        self._hub = hub
-        self._connection = connection
-
-    def receive(self, text: str) -> None:
-        """A ping is answered before anything is decoded: all that an idle client ever says, and 2 of its 12 µs."""
-        connection = self._connection
-        if text == PING_TEXT and connection.phase is not _CLOSED:
-            self._hub.pings.inc()
-            connection.transport.offer(frames.PONG_EVENT)
-        else:
-            self._hub.receive(connection, text)
-
-    def touch(self, now: float, frames: int, size: int) -> bool:
-        actions = self._connection.touch(now, frames, size)
-        return not actions or self._hub.restrain(self._connection, actions)
-
-    def closed(self) -> None:
-        self._hub.forget(self._connection, "peer")
-
-
-class _RefusedSession:
-    """What a refused connection still says is not heard."""
-
-    def receive(self, text: str) -> None:
-        pass
-
-    def touch(self, now: float, frames: int, size: int) -> bool:  # noqa: ARG002 - as above
-        return True
-
-    def closed(self) -> None:
-        pass
+    rebalance: Rebalance = field(default_factory=Rebalance)
 
 
 class Hub:
@@ -103,11 +70,15 @@ class Hub:
 
     member: Member
 
-    def __init__(self, apps: Apps, metrics: Metrics, settings: HubSettings) -> None:
+    def __init__(
+        self, apps: Apps, metrics: Metrics, settings: HubSettings, chance: Callable[[], float] = random.random
+    ) -> None:
+        """`chance` draws from 0 to 1: how old each connection may become."""
         self._apps = apps
         self._metrics = metrics
         self._settings = settings
-        self._connections: defaultdict[str, set[Connection]] = defaultdict(set)  # by app id
+        self._chance = chance
+        self._connections: dict[Connection, None] = {}  # the oldest first
         self._wheel: Wheel[Connection] = Wheel(_TICK)
         self._draining = False
         self._addresses = Addresses(settings.handshakes, settings.handshakes_burst)
@@ -138,19 +109,21 @@ class Hub:
             self._metrics.closes.labels(str(int(error.code))).inc()
             transport.offer(frames.encode_error(error.code, error.message))
             transport.close(error.code, error.message)
-            return _RefusedSession()
+            return RefusedSession()
         # 106 random bits: unique in the cluster without asking anyone, and half of every signed string
         number = secrets.randbits(106)
         socket_id = f"{number >> 53}.{number & _HALF}"
-        connection = Connection(app, socket_id, transport, trio.current_time(), self._settings.limits)
-        self._connections[app.id].add(connection)
+        now = trio.current_time()
+        connection = Connection(app, socket_id, transport, now, self._settings.limits)
+        connection.leave_at = draw_limit(self._settings.rebalance, now, self._chance())
+        self._connections[connection] = None
         self.listener.connections += 1
         self.listener.counted[app.id] += connection.is_authorized
         self._metrics.of_app(app.id).connections.inc()
         self._wheel.schedule(connection, connection.next_check(self._settings.pace))
         timeout = int(self._settings.pace.activity_timeout)
         transport.offer(frames.encode_connection_established(socket_id, max(1, timeout)))
-        return _Session(self, connection)
+        return Session(self, connection)
 
     def _admit(self, upgrade: Upgrade) -> App:
         """The app of a new connection; raises `FatalError`."""
@@ -213,8 +186,8 @@ class Hub:
             match action:
                 case Send(frame):
                     connection.transport.offer(frame)
-                case Close(code, message):
-                    self.disconnect(connection, code, message)
+                case Close() | SendAway():
+                    self._perform_end(connection, action)
                 case Authorized():
                     if not self._authorize(connection):
                         return
@@ -228,6 +201,14 @@ class Hub:
                     self._oversteps.note(limit, measure)
                 case _:
                     assert_never(action)
+
+    def _perform_end(self, connection: Connection, action: Close | SendAway) -> None:
+        match action:
+            case Close(code, message):
+                self.disconnect(connection, code, message)
+            case SendAway():
+                if self.member.connected:  # else its user could not tell from elsewhere that it is there
+                    self.shed(connection, Reason.AGE)
 
     def _perform_on_channel(self, connection: Connection, action: Join | Leave | Broadcast) -> None:
         match action:
@@ -270,23 +251,32 @@ class Hub:
         self.channels.forget(connection, linger)
         self.listener.connections -= 1
         self.listener.counted[connection.app.id] -= connection.is_authorized
-        self._connections[connection.app.id].discard(connection)
+        self._connections.pop(connection, None)
         self._metrics.of_app(connection.app.id).connections.dec()
         self._metrics.closes.labels(code).inc()
 
     def stop_admitting(self) -> list[Connection]:
         """Send newcomers elsewhere from now on. Returns the connections that there are, for `send_away`."""
         self._draining = True
-        return [connection for connections in self._connections.values() for connection in connections]
+        return list(self._connections)
 
-    def send_away(self, connection: Connection) -> None:
+    def send_away(self, connection: Connection, message: str = LEAVING) -> None:
         """Close a connection so that it comes back elsewhere at once, and keep its user online meanwhile."""
-        self.disconnect(connection, CloseCode.RECONNECT, LEAVING, linger=self._settings.drain_linger)
+        self.disconnect(connection, CloseCode.RECONNECT, message, linger=self._settings.drain_linger)
+
+    def oldest(self, count: int) -> list[Connection]:
+        """So many connections that were opened first, for `shed`."""
+        return list(islice(self._connections, count))
+
+    def shed(self, connection: Connection, reason: Reason) -> None:
+        """Send a connection away though this node stays."""
+        self._metrics.shed_connections.labels(reason.value).inc()
+        self.send_away(connection, _ELSEWHERE)
 
     @property
     def buffered(self) -> int:
         """Bytes that wait in all outboxes."""
-        return sum(c.transport.buffered for connections in self._connections.values() for c in connections)
+        return sum(connection.transport.buffered for connection in self._connections)
 
     # -- time -----------------------------------------------------------------------------------------------------
 

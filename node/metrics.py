@@ -22,6 +22,7 @@ from prometheus_client import (
 )
 
 from node.actions import Refusal
+from node.balance import Reason
 from node.tallies import Tallies, Tally
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -30,6 +31,13 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series fo
 
 _LATENCY: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _OFFLINE: Final = (0.1, 0.5, 1, 1.25, 1.5, 2, 2.5, 3, 5, 10, 30)
+
+ERRORS: Final = ("api", "connection", "message", "sign-in", "subscription", "timer", "webhook")
+"""Where an error may be met that should not happen."""
+REPAIRS: Final = ("gap", "heartbeat", "unanswered")
+"""Why a node asks for a snapshot again (`cluster.Stats.repaired`)."""
+RELOADED: Final = ("apps", "certificate")
+"""What is made again when its files change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +109,10 @@ class Metrics:
         self.oversteps = self._counter(
             "oversteps", "Times that a client was over a limit, and what was done about it.", "limit", "measure"
         )
+        self.shed_connections = self._counter(
+            "shed_connections", "Connections that a node which stays sent to others, by reason.", "reason"
+        )
+        self.shed_connections.begin((reason.value,) for reason in Reason)
         self.draining = self._gauge("draining", "1 while the node is leaving, else 0.")
         self.drain_stage = self._gauge("drain_stage", "1 for the stage that a leaving node is in, else 0.", "stage")
         self.drain_remaining = self._gauge("drain_remaining", "Connections that a leaving node has yet to close.")
@@ -141,6 +153,7 @@ class Metrics:
         self.presence_repairs = self._counter(
             "presence_repairs", "Snapshots asked for because something was missed, by reason.", "reason"
         )
+        self.presence_repairs.begin((reason,) for reason in REPAIRS)
 
     def _add_bus(self) -> None:
         self.bus_messages = self._counter("bus_messages", "Messages on the bus, by direction and kind.", "direction", "kind")
@@ -169,6 +182,13 @@ class Metrics:
     def _add_process(self) -> None:
         self.loop_lag = self._histogram("loop_lag_seconds", "How much later than asked a task was woken.", _LATENCY)
         self.errors = self._counter("errors", "Errors that should not have happened, by where.", "where")
+        self.errors.begin((where,) for where in ERRORS)
+        self.reloads = self._counter("reloads", "Files that changed and were read again, by result.", "what", "result")
+        self.reloads.begin((what, result) for what in RELOADED for result in ("success", "refused"))
+        self.certificate_expiry = self._gauge(
+            "certificate_expiry_timestamp_seconds", "When the node's own TLS certificate expires; 0: it has none."
+        )
+        self.build_info = self._gauge("build_info", "1, with the version of the node.", "version")
 
     def _counter(self, name: str, text: str, *labels: str) -> Tallies:
         self._describe(f"usher_{name}_total", "counter", labels, text)

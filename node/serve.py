@@ -8,6 +8,8 @@ signal hurries, and so does Ctrl-C from the start, since somebody waits at a ter
 import signal
 import sys
 from collections.abc import Iterator
+from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 import structlog
@@ -29,6 +31,7 @@ from node.limits import Limits, limit_failures, limit_traffic
 from node.logs import configure_logs
 from node.metrics import Metrics
 from node.operations import Operations, Readiness, measure_loop_lag
+from node.rebalancing import shed_skew
 from node.transport.head import HttpLimits
 from node.transport.listener import serve
 from node.transport.plain import PlainListener
@@ -69,12 +72,17 @@ class Node:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         apps = Apps()
-        self._watched = [Watched(AppsFile(settings.apps, apps))]  # before the first look: what changes meanwhile is seen
+        self._metrics = Metrics()
+        self._metrics.build_info.labels(version("usher-realtime")).set(1)
+        reloads = self._metrics.reloads
+        self._watched = [
+            Watched(AppsFile(settings.apps, apps), reloads)
+        ]  # before the first look: what changes meanwhile is seen
         apps.replace(load_apps(settings.apps))
         self._certificate = Certificate(settings.tls) if settings.tls.certificate else None
         if self._certificate is not None:
-            self._watched.append(Watched(self._certificate))
-        self._metrics = Metrics()
+            self._watched.append(Watched(self._certificate, reloads))
+            self._metrics.certificate_expiry.measure(partial(getattr, self._certificate, "expires_at"))
         self._readiness = Readiness(self._metrics, bus_grace=settings.nats.ready_grace)
         self._cluster_metrics = ClusterMetrics(self._metrics)
         self._hub = Hub(apps, self._metrics, _hub_settings(settings))
@@ -103,6 +111,7 @@ class Node:
             background.start_soon(self._operations.serve, operations)
             await background.start(self._member.run)
             background.start_soon(self._hub.run)
+            background.start_soon(shed_skew, self._hub, self._member, self._settings.rebalance)
             background.start_soon(self._webhooks.run)
             await self._serve_clients()
             await self._leave()
@@ -120,9 +129,11 @@ class Node:
             tame()
             self._serving = True
             self._readiness.set_listening(listening=True)
+            self._hub.listener.takes_clients = True
             self._announce(port)
             await self._leaving.begun.wait()
             self._readiness.set_draining()
+            self._hub.listener.takes_clients = False
             await self._leaving.await_delay()
             for listener in listeners:
                 await listener.aclose()
@@ -183,6 +194,7 @@ def _hub_settings(settings: Settings) -> HubSettings:
         limits=Limits(*traffic, failures=limit_failures(limits.failures_per_minute)),
         handshakes=limits.handshakes_per_second,
         handshakes_burst=limits.handshakes_burst,
+        rebalance=settings.rebalance,
     )
 
 

@@ -5,7 +5,7 @@ a sign-in counts five things. These are numbers, which prometheus-client collect
 Rule for editing: only the Trio thread touches them, the scraper included.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -53,6 +53,11 @@ class Tallies(Collector):
         if len(values) != len(self._labels):
             raise ValueError(f"{self._name} has the labels {self._labels}, got {len(values)} values")
         return self._tallies.setdefault(values, Tally())
+
+    def begin(self, values: Iterable[tuple[str, ...]]) -> None:
+        """Show these labels from the start, at 0: the first step of a number that appears with it is not seen."""
+        for each in values:
+            self.labels(*each)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -21,6 +21,7 @@ PURE = (
     "node/api/routes.py",
     "node/protocol/*.py",
     "node/actions.py",
+    "node/balance.py",
     "node/bucket.py",
     "node/connection.py",
     "node/subscriptions.py",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from node.config.apps import App, Apps
+    from node.tallies import Tallies
 
 POLL_INTERVAL: Final = 1.0
 
@@ -49,8 +50,10 @@ class Made(Protocol):
 class Watched:
     """Files that are looked at. Make it right before they are loaded for the first time."""
 
-    def __init__(self, made: Made) -> None:
+    def __init__(self, made: Made, reloads: Tallies | None = None) -> None:
+        """`reloads` counts them, by what and result."""
         self._made = made
+        self._reloads = reloads
         self._stamps = self._look()
 
     async def watch(self, interval: float = POLL_INTERVAL) -> None:
@@ -70,8 +73,14 @@ class Watched:
             changes = self._made.put(await trio.to_thread.run_sync(self._made.load))
         except ConfigError as error:
             _log.error(f"{self._made.name} not reloaded", problems=list(error.problems))
+            self._count("refused")
         else:
+            self._count("success")
             _log.info(f"{self._made.name} reloaded", **changes)
+
+    def _count(self, result: str) -> None:
+        if self._reloads is not None:
+            self._reloads.labels(self._made.name, result).inc()
 
     def _look(self) -> tuple[_Stamp, ...]:
         return tuple(_stamp(path) for path in self._made.paths)

@@ -201,6 +201,35 @@ class Drain(Table, frozen=True):
     remote: Annotated[bool, about("Heed `POST /drain` on the operations port from other machines, too.")] = False
 
 
+class Rebalance(Table, frozen=True):
+    """Whether a node that stays sends clients to others, by closing with 4200. Off by default. The same on every node."""
+
+    max_age: Annotated[
+        float,
+        about(
+            "Seconds after which a connection is closed, for its client to come back anywhere; 0: never.", ge=0, le=30 * _DAY
+        ),
+    ] = 0.0
+    jitter: Annotated[
+        float, about("The part of `max_age` by which each connection's own is longer or shorter.", ge=0, le=0.9)
+    ] = 0.2
+    skew: Annotated[
+        float,
+        about(
+            "A node that has more connections than so many times the mean sheds some, `1.2` say; up to 1: never.",
+            ge=0,
+            le=100,
+        ),
+    ] = 0.0
+    surplus: Annotated[int, about("Connections above the mean that are too few to shed.", ge=1, le=1_000_000)] = 50
+    shed_rate: Annotated[
+        float, about("Connections that a node sheds in a second, at most: they sign in again at that rate.", gt=0, le=1000)
+    ] = 10.0
+    settle: Annotated[
+        float, about("Seconds that a new node has to fill by itself, before others shed for it.", ge=0, le=_DAY)
+    ] = 60.0
+
+
 class Settings(Table, frozen=True):
     """Everything that an operator can decide, but the apps."""
 
@@ -238,3 +267,4 @@ class Settings(Table, frozen=True):
     webhooks: WebhookSettings = WebhookSettings()
     log: Log = Log()
     drain: Drain = Drain()
+    rebalance: Rebalance = Rebalance()

@@ -8,8 +8,10 @@ import signal
 import ssl
 import subprocess
 import sys
+import time
 import urllib.request
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -218,6 +220,8 @@ async def test_a_node_ends_tls_itself(processes: Processes, tmp_path: Path) -> N
     authority.configure_trust(trusting)
     await use_everything(node, trusting)
     assert "accepts connections on https://" in node.log.read()
+    assert total(node, "usher_certificate_expiry_timestamp_seconds") > time.time()
+    assert node.metrics()[f'usher_build_info{{version="{version("usher-realtime")}"}}'] == 1
 
 
 async def use_everything(node: Node, tls: ssl.SSLContext | None = None) -> None:

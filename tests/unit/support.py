@@ -6,6 +6,7 @@ reading is strict where clients are: `data` must have the form that the protocol
 """
 
 import json
+import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +16,7 @@ import trio
 from cluster import Broker, BusAwayError, ChannelEvent, ClusterSettings, LocalBus, Member, UserEvent
 from node.bus import ClusterMetrics
 from node.config.apps import App, Apps
+from node.config.settings import Rebalance
 from node.connection import Pace
 from node.hub import Hub, HubSettings
 from node.metrics import Metrics
@@ -293,9 +295,9 @@ class FaultyBus(LocalBus):
 class Node:
     """One node of a cluster, but for its ports."""
 
-    def __init__(self, apps: Apps, broker: Broker, settings: ClusterSettings, pace: Pace) -> None:
+    def __init__(self, apps: Apps, broker: Broker, settings: ClusterSettings, hub: HubSettings) -> None:
         self.metrics = Metrics()
-        self.hub = Hub(apps, self.metrics, HubSettings(pace))
+        self.hub = Hub(apps, self.metrics, hub, random.Random(1).random)
         self.bus = FaultyBus(broker)
         self.member = Member(self.bus, settings, self.hub.listener, ClusterMetrics(self.metrics))
         self.hub.begin(self.member)
@@ -351,7 +353,7 @@ class Node:
         """What is held although no connection is left and every linger has ended; empty if all is well."""
         hub, users = self.hub, self.hub.users
         held: dict[str, object] = {
-            "connections": [c for connections in hub._connections.values() for c in connections],
+            "connections": list(hub._connections),
             "wheel": hub._wheel._buckets,
             "users": users._users,
             "counts": [count for count in (hub.listener.connections, users.online, *hub.listener.counted.values()) if count],
@@ -369,12 +371,17 @@ class Node:
 
 @asynccontextmanager
 async def run_nodes(
-    *apps: App, nodes: int = 1, settings: ClusterSettings | None = None, pace: Pace | None = None
+    *apps: App,
+    nodes: int = 1,
+    settings: ClusterSettings | None = None,
+    pace: Pace | None = None,
+    rebalance: Rebalance | None = None,
 ) -> AsyncIterator[list[Node]]:
     """A cluster of this many nodes on one bus. At the end it must have met no error but the expected ones."""
     settings = settings or ClusterSettings(shards=8, join_wait=1.2 if nodes > 1 else 0.0)
     broker, shared = Broker(), Apps(apps or [APP, OTHER_APP])
-    members = [Node(shared, broker, settings, pace or Pace()) for _ in range(nodes)]
+    hub = HubSettings(pace or Pace(), rebalance=rebalance or Rebalance())
+    members = [Node(shared, broker, settings, hub) for _ in range(nodes)]
     async with trio.open_nursery() as nursery:
         async with trio.open_nursery() as starting:
             for node in members:

@@ -1,6 +1,7 @@
 """A certificate that follows its files."""
 
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,9 @@ class Files:
         self.tls = Tls(certificate=str(directory / "tls.crt"), key=str(directory / "tls.key"))
         self.authority = trustme.CA()
 
-    def issue(self, name: str, *, with_key: bool = True) -> None:
+    def issue(self, name: str, *, with_key: bool = True, expires: datetime | None = None) -> None:
         """Put a new certificate for a host in place."""
-        issued = self.authority.issue_cert(name)
+        issued = self.authority.issue_cert(name, not_after=expires)
         Path(self.tls.certificate).write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
         if with_key:
             issued.private_key_pem.write_to_path(self.tls.key)
@@ -83,6 +84,19 @@ async def test_handshakes_show_the_old_certificate_while_the_key_does_not_fit(fi
     files.issue("two.example", with_key=False)
     await watched.reload()
     assert await shows(certificate, files, "one.example")
+
+
+async def test_certificate_says_when_it_expires_and_follows_its_files(files: Files) -> None:
+    """To the second, in any time zone."""
+    for moment in ("2031-02-03T04:05:06+00:00", "2033-02-03T04:05:06+02:00"):
+        expires = datetime.fromisoformat(moment)
+        files.issue("one.example", expires=expires)
+        certificate = Certificate(files.tls)
+        assert certificate.expires_at == expires.timestamp()
+    watched = Watched(certificate)
+    files.issue("one.example", expires=datetime(2035, 1, 1, tzinfo=UTC))
+    await watched.reload()
+    assert certificate.expires_at == datetime(2035, 1, 1, tzinfo=UTC).timestamp()
 
 
 @pytest.mark.parametrize("broken", ["certificate", "key"])

@@ -4,13 +4,15 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prometheus_client import Histogram
 
-from node.metrics import Metrics
+from node.metrics import ERRORS, REPAIRS, Metrics
 from node.tallies import Tallies
 
+ROOT = Path(__file__).parents[2]
 LABELS = {
     "app",
     "code",
@@ -25,6 +27,8 @@ LABELS = {
     "stage",
     "state",
     "status",
+    "version",
+    "what",
     "where",
 }
 
@@ -61,7 +65,8 @@ def test_metrics_have_the_names_that_dashboards_know() -> None:
         *("termination_seconds", "presence_flaps", "presence_repairs", "bus_messages", "bus_unclaimed"),
         *("bus_connected", "bus_reconnects", "interests", "peers", "fence_seconds", "fence_timeouts"),
         *("webhook_events", "webhook_events_dropped", "webhook_requests", "webhook_retries", "webhook_queue"),
-        *("webhook_request_seconds", "loop_lag", "errors"),
+        *("webhook_request_seconds", "loop_lag", "errors", "reloads", "certificate_expiry", "build_info"),
+        "shed_connections",
     }
 
 
@@ -70,6 +75,22 @@ def test_metrics_describe_what_they_expose() -> None:
     text = filled().exposition().decode()
     exposed = set(re.findall(r"^# TYPE (usher_\w+) (\w+)$", text, re.MULTILINE))
     assert exposed == {(item.name, item.kind) for item in Metrics().described}
+
+
+def test_counters_of_what_should_not_happen_begin_at_zero() -> None:
+    """A counter that appears with its first error has no increase, and nobody is told."""
+    text = Metrics().exposition().decode()
+    for where in ERRORS:
+        assert f'usher_errors_total{{where="{where}"}} 0.0' in text
+    for reason in REPAIRS:
+        assert f'usher_presence_repairs_total{{reason="{reason}"}} 0.0' in text
+
+
+def test_lists_of_labels_are_those_of_the_code() -> None:
+    """Whoever counts an error in a new place adds it to the list."""
+    code = "".join(path.read_text() for folder in ("node", "cluster") for path in (ROOT / folder).rglob("*.py"))
+    assert set(re.findall(r'(?:errors\.labels\(|_give_up\(connection, )"([^"]+)"', code)) == set(ERRORS)
+    assert set(re.findall(r'(?:repaired\(|repair=)"([^"]+)"', code)) == set(REPAIRS)
 
 
 def test_metrics_have_no_label_that_clients_choose() -> None:

@@ -11,6 +11,7 @@ import trio
 
 from node.config.apps import Apps, load_apps
 from node.config.reload import AppsFile, Watched, reload_on_hangup
+from node.metrics import Metrics
 
 ONE = '[[apps]]\nid = "1"\nkey = "one"\nsecret = "s"\n'
 TWO = ONE + '[[apps]]\nid = "2"\nkey = "two"\nsecret = "s"\n'
@@ -96,6 +97,17 @@ async def test_apps_stay_and_it_is_said_once_when_the_new_file_is_wrong(
         assert [app.id for app in apps] == ["1"]
         write(path, TWO)
         await until(lambda: len(apps) == 2)
+
+
+async def test_reloads_are_counted_by_how_they_ended(path: Path) -> None:
+    """For alerts: a log line alone is not seen."""
+    metrics, apps = Metrics(), Apps()
+    file = Watched(AppsFile(path, apps), metrics.reloads)
+    for text in (TWO, BROKEN, None, TWO):
+        write(path, text)
+        await file.reload()
+    assert metrics.reloads.labels("apps", "success").value == 2
+    assert metrics.reloads.labels("apps", "refused").value == 2
 
 
 async def test_apps_are_read_again_when_the_process_gets_sighup(path: Path, nursery: trio.Nursery) -> None:
