@@ -41,6 +41,7 @@ from node.webhooks.service import Webhooks
 
 log = structlog.get_logger(__name__)
 
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _OBSERVE_INTERVAL = 0.5  # seconds between two looks at what gauges show
 
 
@@ -164,7 +165,9 @@ class Node:
 
     async def _heed_signals(self, everything: trio.CancelScope) -> None:
         """See the module's first lines."""
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        for stop in _STOP_SIGNALS:  # what holds again when the receiver is closed: the process ends anyway, and with 0
+            signal.signal(stop, signal.SIG_IGN)
+        with trio.open_signal_receiver(*_STOP_SIGNALS) as signals:
             async for number in signals:
                 log.info("told to stop", signal=signal.Signals(number).name, again=self._leaving.begun.is_set())
                 if self._leaving.hurried or not self._serving:

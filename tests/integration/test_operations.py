@@ -113,6 +113,16 @@ async def test_a_node_serves_until_the_delay_is_over_when_it_is_asked_to_drain(p
         nursery.cancel_scope.cancel()
 
 
+async def test_a_node_exits_with_0_however_often_it_is_told_to_stop(processes: Processes) -> None:
+    """Also by a signal that comes when it has stopped already, and only the process has yet to end."""
+    nodes = processes.start_nodes(6)
+    for node in nodes:
+        while node.is_running:
+            node.send_signal(signal.SIGTERM)
+            await trio.sleep(0.002)
+    assert [node.wait_stopped() for node in nodes] == [0] * len(nodes)
+
+
 def _has_heard_goodbye(node: Node) -> bool:
     return '"why": "left"' in node.log.read()
 
