@@ -11,7 +11,7 @@ import trio
 
 from cluster import CountChange, Member, MemberEdge, PeerLost, UserEdge
 from node.config.apps import App, Apps
-from node.config.webhooks import Webhook, WebhookSettings
+from node.config.webhooks import EventName, Webhook, WebhookSettings
 from node.metrics import Metrics
 from node.webhooks import events
 from node.webhooks.courier import Courier
@@ -51,12 +51,12 @@ class Webhooks:
         self, app: App, channel: str, event: str, data: str, socket_id: str, user_id: str | None
     ) -> None:
         """See `seam.Webhooks`."""
-        if app.webhooks:
+        if self._is_wanted(app.id, "client_event"):
             self._send(events.client_event(app.id, channel, event, data, socket_id, user_id))
 
     def cache_miss(self, app: App, channel: str) -> None:
         """See `seam.Webhooks`."""
-        if not any("cache_miss" in webhook.events for webhook in app.webhooks):
+        if not self._is_wanted(app.id, "cache_miss"):
             return
         if self._misses.is_news((app.id, channel), trio.current_time()):
             others = self._keeper.note_miss(app.id, channel, trio.current_time())
@@ -95,6 +95,11 @@ class Webhooks:
         self._keeper.note(fact, begins=begins, age=age, now=trio.current_time(), unix=time.time())
 
     # -- sending --------------------------------------------------------------------------------------------------
+
+    def _is_wanted(self, app_id: str, name: EventName) -> bool:
+        """Whether any webhook wants such events now; the app of a connection may be older than a reload."""
+        app = self._apps.by_id(app_id)
+        return app is not None and any(name in webhook.events for webhook in app.webhooks)
 
     def _send(self, event: Event) -> None:
         """Let every webhook that wants the event have it."""
@@ -154,6 +159,7 @@ class Webhooks:
         for app, url in list(self._couriers):
             if self._find(app, url) is None:
                 self._couriers.pop((app, url)).stop("removed")
+                self._metrics.webhook_queue.labels(app).set(0)  # unless `_measure` finds others
 
     def _measure(self) -> None:
         lengths = {app.id: 0 for app in self._apps}

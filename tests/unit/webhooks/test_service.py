@@ -127,6 +127,34 @@ async def test_webhook_is_sent_nothing_more_when_a_reload_takes_it_away(autojump
         assert site.node.value("webhook_events_dropped_total", app=APP.id, reason="removed") == 1
 
 
+async def test_webhook_that_a_reload_brings_is_told_what_earlier_connections_do(autojump_clock: MockClock) -> None:
+    """At once, though they keep the app that they were opened with."""
+    before = App(id=APP.id, key=APP.key, secrets=APP.secrets, client_events=True)
+    async with run_site(before) as site:
+        clients = [Client(site.node.hub, before) for _ in range(3)]
+        for client in clients[:2]:
+            client.subscribe("private-cache-x")
+        site.apps.replace([hooked(a=("client_event", "cache_miss"))])
+        await trio.sleep(20)
+        site.take()
+        clients[0].trigger("private-cache-x")
+        clients[2].subscribe("private-cache-x")
+        await trio.sleep(1)
+        assert sorted(site.take()) == ["a cache_miss private-cache-x", "a client_event private-cache-x"]
+
+
+async def test_nothing_waits_for_a_webhook_that_a_reload_has_taken_away(autojump_clock: MockClock) -> None:
+    """As metrics say."""
+    async with run_site(hooked(a=EVENTS), hangs=True) as site:
+        Client(site.node.hub, APP).subscribe("news")
+        await trio.sleep(1)
+        assert site.node.value("webhook_queue", app=APP.id) == 1
+        site.apps.replace([APP])
+        with structlog.testing.capture_logs():
+            await trio.sleep(1)
+        assert site.node.value("webhook_queue", app=APP.id) == 0
+
+
 async def test_close_lets_what_waits_arrive(autojump_clock: MockClock) -> None:
     """Ends that nobody else would tell included."""
     async with run_site(hooked(a=EVENTS)) as site:
