@@ -99,6 +99,8 @@ class Audience:
 
         self.member.recall(app.id, channel, done)
         await came.wait()
+        if not self.member.connected:
+            raise Unavailable("the bus went away while the keepers were asked")
         frame, ttl = answers[0]
         return None if frame is None else Cached(*decode_event(frame), ttl)
 

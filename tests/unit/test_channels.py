@@ -741,6 +741,26 @@ async def test_audience_is_unavailable_while_the_bus_is_away(autojump_clock: Moc
                 await ask()
 
 
+async def test_audience_does_not_take_silence_of_the_bus_for_an_empty_cache(autojump_clock: MockClock) -> None:
+    """It went away after the question."""
+    async with run_nodes(nodes=3) as nodes:
+        asking, *keepers = sorted(nodes, key=lambda node: node.member.node_id in node.member.keepers(APP.id, "cache-x"))
+        await keepers[0].publish("cache-x", "e")
+        for keeper in keepers:
+            keeper.lose_bus()
+        asked = trio.Event()
+
+        async def ask() -> None:
+            asked.set()
+            with pytest.raises(Unavailable):
+                await asking.hub.audience.cached(APP, "cache-x")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await asked.wait()
+            asking.lose_bus()
+
+
 # -- quota ------------------------------------------------------------------------------------------------------------
 
 
