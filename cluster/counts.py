@@ -54,11 +54,6 @@ class Counts:
         for app, channel in list(islice(self._unwritten, _WRITES)):
             self._write(app, channel)
 
-    def flush(self) -> None:
-        """Write all that has changed."""
-        for app, channel in list(self._unwritten):
-            self._write(app, channel)
-
     def _write(self, app: str, channel: str) -> None:
         shard, count = self.shard(app, channel), self._unwritten.pop((app, channel))
         if count:
@@ -73,10 +68,17 @@ class Counts:
         return self._sums.of(self.shard(app, channel), channel)
 
     def channels(self, app: str) -> Iterator[tuple[str, int]]:
-        """The app's occupied channels and their counts; all shards are watched. What was set here is written first."""
-        self.flush()
+        """The app's occupied channels and their counts; all shards are watched.
+
+        What was set here counts, but writing it is left to `tick`: in a storm it would hold up everything else.
+        """
+        later = {channel: count for (owner, channel), count in self._unwritten.items() if owner == app}
         for shard in self.shards(app):
-            yield from self._sums.items(shard)
+            yield from ((channel, count) for channel, count in self._sums.items(shard) if channel not in later)
+        for channel, count in later.items():
+            shard = self.shard(app, channel)
+            if total := self._sums.of(shard, channel) - self._maps.here(shard, channel, 0) + count:
+                yield channel, total
 
     # -- the view of the map --------------------------------------------------------------------------------------
 

@@ -63,7 +63,7 @@ class Maps:
 
     def put(self, shard: str, key: str, value: Any) -> None:
         """This node holds the key with this value from now on. Idempotent."""
-        if self._directory.own(shard)[1].get(key) != value:
+        if self.here(shard, key, None) != value:
             self._publish(*self._directory.put(shard, key, value))
 
     def drop(self, shard: str, key: str, age: float) -> None:
@@ -128,6 +128,10 @@ class Maps:
     def values(self, shard: str, key: str) -> dict[str, Any]:
         """The value of each node that holds the key; the shard is watched."""
         return self._directory.values(shard, key)
+
+    def here(self, shard: str, key: str, default: Any) -> Any:
+        """What this node has written, watched or not."""
+        return self._directory.own(shard)[1].get(key, default)
 
     def elsewhere(self, shard: str, key: str) -> int:
         """How many other nodes hold the key, as far as heard; 0 if the shard is not watched."""

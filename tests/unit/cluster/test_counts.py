@@ -64,6 +64,28 @@ async def test_a_storm_of_counts_is_written_in_slices(autojump_clock: MockClock)
         assert len(list(watcher.member.channels(APP))) == 5_000
 
 
+async def test_whoever_lists_channels_in_a_storm_writes_nothing(autojump_clock: MockClock) -> None:
+    """What is set but not written yet counts in place of what was written; a channel that is vacated is not listed."""
+    async with peers(2) as (node, other):
+        _watch_all(node)
+        for number in range(3):
+            node.member.set_count(APP, f"room {number}", 1)
+        other.member.set_count(APP, "room 0", 4)
+        await trio.sleep(0.5)
+        before = _sent(node, Change)
+        node.member.set_count(APP, "room 0", 2)
+        node.member.set_count(APP, "room 1", 0)
+        for number in range(3, 2_000):
+            node.member.set_count(APP, f"room {number}", 1)
+        counts = dict(node.member.channels(APP))
+        assert len(counts) == 1_999
+        assert "room 1" not in counts
+        assert counts["room 0"] == 6
+        assert _sent(node, Change) == before
+        await trio.sleep(1)
+        assert dict(node.member.channels(APP)) == counts
+
+
 async def test_whoever_reads_sees_what_was_set_here_before(autojump_clock: MockClock) -> None:
     """Though it is not written yet; also where the shard was not watched when it was."""
     async with peers(2) as (node, _):
