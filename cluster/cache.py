@@ -1,8 +1,8 @@
 """Cache channels: the last event of each is kept by its two keepers, and by the nodes that hold the channel.
 
 Whoever publishes sends the event to both keepers beside the subscribers. Whoever needs it asks both, and the newer answer
-wins. A node that has asked behind its fence has heard or hears all later events itself, and answers from memory as long as
-it holds the channel and the bus stays up. When other nodes become keepers, those who were send them what they keep.
+wins. A node that both have answered behind its fence has heard or hears all later events itself, and answers from memory as
+long as it holds the channel and the bus stays up. When other nodes become keepers, those who were send them what they keep.
 Nobody else remembers anything: what is not renewed would be taken for the last event one day.
 """
 
@@ -149,7 +149,8 @@ class Cache:
             self._core.forget(reply)
         if asking.held is not None:
             self._asking_for.pop(asking.held, None)
-            asking.held.knows = asking.held.fenced and asking.was_answered
+            # a keeper that is silent may know more than a new one that answers
+            asking.held.knows = asking.held.fenced and asking.was_answered and not asking.replies
         dones, asking.dones = asking.dones, []
         for done in dones:
             self._answer(asking.key, asking.newest, done)

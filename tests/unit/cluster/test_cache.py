@@ -180,6 +180,22 @@ async def test_a_silent_keeper_does_not_hold_an_answer_up_for_long(autojump_cloc
         assert trio.current_time() - start < SETTINGS.answer_timeout / 4 + 0.2
 
 
+async def test_a_node_asks_again_when_a_keeper_was_silent(autojump_clock: MockClock) -> None:
+    """The one that answered may have become a keeper a moment ago, and have been given nothing yet."""
+    async with peers(4) as cluster:
+        first, second = _keepers(cluster)
+        node = _others(cluster, first, second)[0]
+        await _publish(first, b"one")
+        node.subscribe(_NEWS)
+        await trio.sleep(0.5)
+        second.member._cache._events.forget((APP, _NEWS))
+        heard, first.bus.drops = first.bus.drops, lambda _subject, _payload: True
+        assert await _recalled(node) == (None, 0.0)
+        first.bus.drops = heard
+        assert (await _recalled(node))[0] == b"one"
+        assert _recalled_now(node) == b"one"
+
+
 async def test_an_event_that_the_bus_did_not_take_is_not_remembered(autojump_clock: MockClock) -> None:
     """Whoever published it was told so."""
     async with peers(2) as (node, _):
