@@ -80,9 +80,11 @@ class Fanout:
         self._spent += len(receivers)
         if self._spent <= _SLICE and stream not in self._streams:
             _offer(receivers, frame, but_for)
+        elif not receivers:
+            return
         elif self.is_full and not essential:
             self._metrics.fanout_dropped.inc()
-        elif receivers:
+        else:
             self._put(stream, tuple(receivers), frame, but_for)
 
     def _put(self, key: Hashable, receivers: Sequence[Connection], frame: bytes, but_for: str | None) -> None:

@@ -155,6 +155,11 @@ async def test_fan_out_drops_what_it_cannot_keep_but_for_the_essential(
     await serve(fan)
     assert told(crowd[0], crowd[-1]) == [[b"0", b"1", b"essential"]] * 2
     assert metrics.registry.get_sample_value("usher_fanout_dropped_total") == 2
+    fan.deliver("x", crowd, b"waits")
+    fan.deliver("x", crowd, b"waits")
+    fan.deliver("nobody", [], b"dropped for nobody")
+    assert metrics.registry.get_sample_value("usher_fanout_dropped_total") == 2
+    await serve(fan)
     fan.deliver("x", crowd, b"later")
     await serve(fan)
     assert told(crowd[0])[0][-1] == b"later"
