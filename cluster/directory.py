@@ -85,7 +85,7 @@ class Directory:
         self._retry = retry
         self._own: dict[str, _Own] = {}
         self._shards: dict[str, _Shard] = {}
-        self._peers: set[str] = set()
+        self._peers: dict[str, None] = {}  # in the order of arrival
         self._waiting: dict[tuple[str, str], _Part] = {}  # by (peer, shard): number is None
         self._unasked: dict[tuple[str, str], _Part] = {}  # those that the next `asks` names
 
@@ -186,13 +186,13 @@ class Directory:
 
     def peer_up(self, peer: str) -> None:
         """A peer was met, or may have been missed: ask it for every watched shard. Its old entries stay until it answers."""
-        self._peers.add(peer)
+        self._peers[peer] = None
         for name, shard in self._shards.items():
             self._await_snapshot(peer, name, shard.parts.setdefault(peer, _Part()))
 
     def peer_down(self, peer: str, age: float) -> Outcome:
         """A peer is gone: its entries drop out."""
-        self._peers.discard(peer)
+        self._peers.pop(peer, None)
         outcome = Outcome()
         for name, shard in self._shards.items():
             if (part := shard.parts.pop(peer, None)) is None:

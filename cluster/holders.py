@@ -182,7 +182,7 @@ class Holders:
                     break
             else:
                 raise BusAwayError("a holder of the user did not answer in time")
-        for node in expected - answers.keys() - {self._core.me}:
+        for node in sorted(expected - answers.keys() - {self._core.me}):
             if self._is_peer(node):
                 answers[node] = await self._ask_directly(node, question)
         return sum(answers.values())

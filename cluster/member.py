@@ -6,7 +6,7 @@ Synchronous calls change state and send; `run` owns every task. The order of a s
 
 import contextlib
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 import trio
@@ -124,9 +124,9 @@ class Member(ChannelCalls, KeeperCalls):
         settings = self._core.settings
         self._holders.release(app, user, settings.presence_linger if linger is None else linger)
 
-    def shards_of(self, app: str, users: Iterable[str]) -> set[str]:
-        """The shards that users belong to."""
-        return {self._holders.shard(app, user) for user in users}
+    def shards_of(self, app: str, users: Iterable[str]) -> Collection[str]:
+        """The shards that users belong to, each of them once, in the order of the users."""
+        return dict.fromkeys(self._holders.shard(app, user) for user in users)
 
     def watch(self, shards: Iterable[str]) -> None:
         """Follow the shards; paired with `unwatch`."""

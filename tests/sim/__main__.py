@@ -58,7 +58,4 @@ def _run_many(run: Callable[[int, str | None], Report], seeds: range, profile: s
 
 
 if __name__ == "__main__":
-    if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets is part of a run
-        command = [sys.executable, "-m", "tests.sim", *sys.argv[1:]]
-        os.execve(sys.executable, command, {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606 - itself
     sys.exit(main())

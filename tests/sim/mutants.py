@@ -18,6 +18,7 @@ from cluster.holders import Holders
 from cluster.indexes import Roster
 from cluster.maps import Maps
 from cluster.subjects import map_of
+from tests.sim.room_scenario import Habits
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +104,12 @@ ROOM_MUTANTS = {
     "nothing handed over before a goodbye": Mutant(Cache, "_receivers", _nobody, "leave", "recalls"),
     "taken to know everything after a reconnect": Mutant(Channels, "bus_down", _keep_knowing, "move", "recalls"),
 }
+
+_LASTING = Habits(nodes=(5, 5), channels=24, publish=0.4, go=1.0, quiet=1.0)  # only keepers have what was published
+_STAYING = Habits(nodes=(5, 5), channels=24, publish=0.2, go=0.2, crowd=1000, quiet=0.0)  # every node has been told much
+
+HABITS = {
+    "nothing handed over before a goodbye": _LASTING,
+    "taken to know everything after a reconnect": _STAYING,
+}
+"""Of the users of the channels in which a mutant shows itself soon, where the usual ones let it hide."""

@@ -21,18 +21,32 @@ from tests.sim.scenario import Report, deterministic, no_logs
 from tests.sim.world import TRAVEL, World
 
 _APP = "a"
-_CHANNELS = ("c0", "c1", "c2", PLAIN)
 _USERS = ("u0", "u1", "u2", "u3")
 _START, _END = 3.5, 11.0
 _LAST_ACT = _END - 1.3  # what lingers has ended with the last fault
 _HARMLESS = ("calm", "leave", "death", "move")  # one node at a time: what the bus took, one of its keepers has
 
 
-def run_rooms(seed: int, profile: str | None = None) -> Report:
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What users and backends tend to do. `publish` and `go` are bounds of one die, the rest of which subscribes."""
+
+    nodes: tuple[int, int] = (2, 5)  # at least, at most
+    channels: int = 3  # those with members
+    publish: float = 0.15
+    go: float = 0.5
+    crowd: int = 40  # subscriptions beyond which everybody goes
+    quiet: float = 0.3  # probability that little is published, so that what is has to last
+
+
+USUAL = Habits()
+
+
+def run_rooms(seed: int, profile: str | None = None, *, habits: Habits = USUAL) -> Report:
     """Run one scenario; as `tests.sim.scenario.run`."""
     random = Random(seed)
     chosen = random.choice(list(FAULTS))
-    scenario = _RoomScenario(random, profile or chosen)
+    scenario = _RoomScenario(random, profile or chosen, habits)
     with deterministic(seed), no_logs():
         try:
             trio.run(scenario.run, clock=trio.testing.MockClock(autojump_threshold=0))
@@ -53,8 +67,11 @@ class _Published:
 
 
 class _RoomScenario:
-    def __init__(self, random: Random, profile: str) -> None:
+    def __init__(self, random: Random, profile: str, habits: Habits) -> None:
         self.profile = profile
+        self._habits = habits
+        self._rooms = [f"c{number}" for number in range(habits.channels)]
+        self._channels = [*self._rooms, PLAIN]
         self.random = random
         settings = ClusterSettings(
             shards=random.choice((1, 2, 8)),
@@ -63,14 +80,14 @@ class _RoomScenario:
         delays = Delays(usual=random.choice((0.0005, 0.005, 0.03)), spike=0.08, spikes=random.choice((0.0, 0.02, 0.2)))
         network = Network(random.randint(1, 4), Random(random.random()), delays)
         self.world = World(random, network, settings, RoomHub)
-        self._is_quiet = random.random() < 0.3  # little is published, so that what is has to last
+        self._is_quiet = random.random() < habits.quiet
         self._subscriptions: list[tuple[SimNode, Subscription]] = []
         self._published: list[_Published] = []
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
             self.world.begin(nursery)
-            for _ in range(self.random.randint(2, 5)):
+            for _ in range(self.random.randint(*self._habits.nodes)):
                 self.world.add_node()
             await trio.sleep_until(_START)
             async with trio.open_nursery() as acts:
@@ -97,11 +114,11 @@ class _RoomScenario:
         await trio.sleep_until(_END)
 
     def _do_something(self) -> None:
-        random, open_now = self.random, self._open()
+        random, habits, open_now = self.random, self._habits, self._open()
         dice = random.random()
-        if dice < 0.15:
-            self._publish(random.choice(_CHANNELS), None)
-        elif open_now and dice < 0.5 + len(open_now) / 40:
+        if dice < habits.publish:
+            self._publish(random.choice(self._channels), None)
+        elif open_now and dice < habits.go + len(open_now) / habits.crowd:
             node, subscription = random.choice(open_now)
             linger = random.choice((0.0, self.world.settings.presence_linger))
             self.world.note(f"{subscription} goes, lingering {linger} s")
@@ -111,7 +128,7 @@ class _RoomScenario:
 
     def _subscribe(self) -> None:
         node = self.random.choice(self.world.serving)
-        channel, user = self.random.choice(_CHANNELS), self.random.choice(_USERS)
+        channel, user = self.random.choice(self._channels), self.random.choice(_USERS)
         subscription = Subscription(node.name, _APP, channel, user, self.world.complain, self._on_confirmed)
         self._subscriptions.append((node, subscription))
         self.world.note(f"{subscription} subscribes")
@@ -146,7 +163,7 @@ class _RoomScenario:
         world.note("quiet: every view must be the truth")
         for _, subscription in self._open(Phase.WAITING):
             world.complain(f"{subscription} still waits")
-        for channel in _CHANNELS[:-1]:
+        for channel in self._rooms:
             self._check_views(channel)
             for node in world.serving:
                 await self._check_reads(node, channel)

@@ -1,7 +1,7 @@
 """A seeded scenario: users come, watch and go on 2 to 7 nodes while things go wrong; then quiet, and promises are checked.
 
-Everything follows from the seed, given PYTHONHASHSEED: `python -m tests.sim` sets it. The order in which Trio runs tasks
-that are ready at the same time is drawn from the seed too.
+Everything follows from the seed, and nothing from PYTHONHASHSEED: a set of strings is sorted before its order can matter.
+The order in which Trio runs tasks that are ready at the same time is drawn from the seed too.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """What the cluster costs: who is sent what, and how many messages and interests a storm of sign-ins takes."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 
@@ -50,7 +50,7 @@ class _Node(NoChannels):
         """Begin to sign a connection in."""
         self._claim(user, self.member.shards_of(_APP, watchlist), lambda _confirmed: self._announce(user))
 
-    def _claim(self, user: str, shards: set[str], done: Callable[[bool], None]) -> None:
+    def _claim(self, user: str, shards: Collection[str], done: Callable[[bool], None]) -> None:
         self.member.hold(_APP, user)
         self.member.watch(shards)
         self.member.confirm(_APP, user, shards, done)
