@@ -52,6 +52,10 @@ class Bus(Protocol):
     def max_payload(self) -> int:
         """The largest payload in bytes."""
 
+    @property
+    def has_room(self) -> bool:
+        """Whether what belongs together may be published now: once it is begun, `publish` takes all of it."""
+
     def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
         """Send without waiting; raises `BusAwayError` when away, or when too much waits to be sent already."""
 

@@ -65,6 +65,7 @@ class LocalBus:
     connected = True
     server = "local"
     max_payload = 1 << 20
+    has_room = True
 
     def __init__(self, broker: Broker | None = None) -> None:
         self.alone = broker is None

@@ -21,6 +21,7 @@ from cluster.nats_client import NO_RESPONDERS, SlimClient
 
 log = structlog.get_logger(__name__)
 
+_HEADROOM = 8 << 20  # bytes beyond the bound, for the rest of what was begun within it
 _COMPLAINTS = 50  # kinds of trouble that are logged for one outage
 _REFUSED = "permissions violation"  # as nats-py words it
 _REFUSED_WAIT = 2.0  # seconds before asking again: somebody has to change the server's configuration
@@ -99,11 +100,16 @@ class NatsBus:
         """See `Bus.max_payload`."""
         return self._client.max_payload if self._client else 1 << 20
 
+    @property
+    def has_room(self) -> bool:
+        """See `Bus.has_room`."""
+        return self._outbox_bytes <= self._settings.outbox_bytes
+
     def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
         """See `Bus.publish`."""
         if not self._connected:
             raise BusAwayError("not connected to NATS")
-        if self._outbox_bytes > self._settings.outbox_bytes:
+        if self._outbox_bytes > self._settings.outbox_bytes + _HEADROOM:
             raise BusAwayError("NATS does not take messages as fast as they come")
         self._send(f"PUB {subject} {reply} {len(payload)}\r\n".encode() + payload + b"\r\n")
 

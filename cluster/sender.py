@@ -50,6 +50,9 @@ class Sender:
             self._fence.wait(lambda: self._send(waiting, done) if self._ups == ups else done(False))
 
     def _send(self, events: Iterable[Event], done: Done) -> None:
+        if not self._core.bus.has_room:  # a part of a request must not be carried and the rest refused
+            done(False)
+            return
         kept: list[ChannelEvent] = []
         try:
             for event in events:

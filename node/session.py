@@ -1,15 +1,29 @@
 """Connections as their transports see them (`node.transport.seam.Receiver`): what comes goes on to the hub."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from node.actions import Action
 from node.connection import Connection, Phase
 from node.protocol import frames
 from node.protocol.messages import PING_TEXT
-
-if TYPE_CHECKING:
-    from node.hub import Hub
+from node.tallies import Tally
 
 _CLOSED = Phase.CLOSED  # Python looks an enum's member up anew each time, which is slow in a class
+
+
+class Owner(Protocol):
+    """Who acts on what connections say."""
+
+    pings: Tally
+
+    def receive(self, connection: Connection, text: str) -> None:
+        """One text message of a connection."""
+
+    def restrain(self, connection: Connection, actions: tuple[Action, ...]) -> bool:
+        """A connection says too much; whether it is heard further."""
+
+    def forget(self, connection: Connection, code: str) -> None:
+        """The connection has ended."""
 
 
 class Session:
@@ -17,7 +31,7 @@ class Session:
 
     __slots__ = ("_connection", "_hub")
 
-    def __init__(self, hub: "Hub", connection: Connection) -> None:
+    def __init__(self, hub: Owner, connection: Connection) -> None:
         self._hub = hub
         self._connection = connection
 

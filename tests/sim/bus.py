@@ -14,6 +14,7 @@ class SimBus:
     """One node's attachment; implements `cluster.bus.Bus`."""
 
     alone = False
+    has_room = True
     max_payload = 4096  # small, so that snapshots come in parts
 
     def __init__(self, network: Network, server: Server) -> None:
