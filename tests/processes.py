@@ -17,6 +17,7 @@ Rules for whoever edits or uses this file:
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -25,7 +26,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -41,12 +42,23 @@ QUICK_STOP = {"USHER_DRAIN__DELAY": "0", "USHER_DRAIN__SPREAD": "0", "USHER_PRES
 """What nodes get unless a test says otherwise: most tests end with a stop, and few are about it."""
 
 _POLL_INTERVAL = 0.02
+_PORTS = (10_000, 32_768)  # Linux gives those from 32,768 on to whoever connects
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that are free now. All are held while choosing, so they differ."""
+    """Ports that are free now. All are held while choosing, so they differ.
+
+    They are none that the kernel gives to outgoing connections, of which a busy machine makes thousands a minute: one of
+    those could take a port between its choice and its use.
+    """
+    ports: list[int] = []
     with ExitStack() as held:
-        return [held.enter_context(socket.create_server((LOOPBACK, 0))).getsockname()[1] for _ in range(count)]
+        while len(ports) < count:
+            port = secrets.randbelow(_PORTS[1] - _PORTS[0]) + _PORTS[0]
+            with suppress(OSError):
+                held.enter_context(socket.create_server((LOOPBACK, port)))
+                ports.append(port)
+    return ports
 
 
 def nats_server_path() -> str:

@@ -247,10 +247,14 @@ def _start_servers(processes: Processes, nodes: int) -> tuple[Relay, list[NatsSe
     }
     places |= {f"bus-{node}-{server}": (port, servers[server].port) for (node, server), port in bus_ports.items()}
     relay = Relay(places)
-    for server in servers:
-        processes.start(server)
-    for server in servers:
-        server.wait_ready()
-    wait_until(lambda: all(server.peers() == SERVERS - 1 for server in servers), "every NATS server knows all others")
+    try:
+        for server in servers:
+            processes.start(server)
+        for server in servers:
+            server.wait_ready()
+        wait_until(lambda: all(server.peers() == SERVERS - 1 for server in servers), "every NATS server knows all others")
+    except BaseException:
+        relay.stop()
+        raise
     urls = [[f"nats://{LOOPBACK}:{bus_ports[node, server]}" for server in range(SERVERS)] for node in range(nodes)]
     return relay, servers, urls
