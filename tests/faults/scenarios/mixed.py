@@ -8,6 +8,7 @@ import resource
 import signal
 from collections.abc import Awaitable, Callable
 from math import inf
+from pathlib import Path
 
 import trio
 
@@ -121,7 +122,7 @@ async def exhaust_descriptors(stage: Stage, nursery: trio.Nursery) -> None:
     node = stage.random.choice(stage.nodes)
     stage.note(f"no descriptors are left for {node.name}")
     limits = resource.prlimit(node.pid, resource.RLIMIT_NOFILE)
-    used = int(stage.metric(stage.nodes.index(node), "connections")) + 12
+    used = sum(1 for _ in Path(f"/proc/{node.pid}/fd").iterdir())
     before = node.log.size
     resource.prlimit(node.pid, resource.RLIMIT_NOFILE, (used, limits[1]))
     await herd(stage, nursery, stage.nodes.index(node))
