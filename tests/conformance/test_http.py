@@ -153,7 +153,7 @@ async def test_client_is_told_what_is_wrong_and_closed_when_a_request_is_bad(sta
     assert response.error.endswith(".")
     await client.read_end()
     assert len(site.api.requests) == 1
-    assert site.metrics.registry.get_sample_value("usher_errors_total", {"where": "connection"}) is None
+    assert site.metrics.registry.get_sample_value("usher_errors_total", {"where": "connection"}) == 0
 
 
 @pytest.mark.parametrize(
