@@ -185,10 +185,17 @@ class NatsBus:
                 self._complain(error)
             finally:
                 self._down(watcher)
-                with trio.move_on_after(1) as scope:
-                    scope.shield = True
-                    await trio_asyncio.aio_as_trio(client.close)()
+                await self._let_go(client)
             await trio.sleep(_REFUSED_WAIT if self._refused else self._settings.reconnect_wait)
+
+    async def _let_go(self, client: SlimClient) -> None:
+        """Close a client for good. What it had still to say is lost if the server has gone, which must not end the node."""
+        with trio.move_on_after(1) as scope:
+            scope.shield = True
+            try:
+                await trio_asyncio.aio_as_trio(client.close)()
+            except (OSError, NatsError) as error:
+                self._complain(error)
 
     def _options(self, watcher: Watcher, joined: Callable[[], None]) -> dict[str, object]:
         async def on_error(error: Exception) -> None:

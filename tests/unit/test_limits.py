@@ -221,7 +221,7 @@ def test_limits_cost_a_connection_fifty_bytes_at_most() -> None:
     connection = connection_with()
     connection.touch(1001.0, 1, 10)
     assert 3 * 8 + sys.getsizeof(connection.spent_until) <= 50
-    assert sys.getsizeof(connection) <= 16 * 8 + 32
+    assert sys.getsizeof(connection) <= 17 * 8 + 32  # all slots of a connection, and what each object has
 
 
 # -- in a hub ---------------------------------------------------------------------------------------------------------
