@@ -43,7 +43,7 @@ class Webhooks:
         self._misses = Recent()
         self._couriers: dict[tuple[str, str], Courier] = {}  # by app and URL
         self._nursery: trio.Nursery | None = None
-        self._version = apps.version
+        self._version = -1  # of the apps that were followed last
 
     # -- what happens ---------------------------------------------------------------------------------------------
 
@@ -152,10 +152,12 @@ class Webhooks:
         self._couriers.clear()
 
     def _follow_apps(self) -> None:
-        """Stop whatever a reload has taken away."""
+        """Stop whatever a reload has taken away, and count for whatever it has brought."""
         if self._version == self._apps.version:
             return
         self._version = self._apps.version
+        for each in self._apps:
+            self._metrics.webhook_retries.labels(each.id)  # there from the start, so that the first one is an increase
         for app, url in list(self._couriers):
             if self._find(app, url) is None:
                 self._couriers.pop((app, url)).stop("removed")
@@ -167,4 +169,3 @@ class Webhooks:
             lengths[app] = lengths.get(app, 0) + len(courier)
         for app, length in lengths.items():
             self._metrics.webhook_queue.labels(app).set(length)
-            self._metrics.webhook_retries.labels(app)  # there from the start, so that the first one is an increase
