@@ -83,6 +83,10 @@ class FrameReader:
             self._read_all(data, events)
         return events
 
+    def forget(self) -> None:
+        """Give up what is not complete: nothing more will be fed."""
+        self._buffer, self._text = b"", None
+
     def _read_all(self, data: bytes, events: list[Event]) -> None:  # noqa: C901, PLR0911 - the hot path stays in one place
         start, end = 0, len(data)
         while start < end:

@@ -25,7 +25,7 @@ SECONDS = 3.0
 FLOODERS = 20
 """Connections that flood at the same time."""
 
-GROWTH = 24 << 20
+GROWTH = 10 << 20
 """Bytes by which the node may grow meanwhile: a flood of any kind here is many times that."""
 
 PROMPT = 2.0
