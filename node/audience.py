@@ -60,11 +60,10 @@ class Audience:
 
     def _deliver(self, events: Iterable[UserEvent | ChannelEvent]) -> None:
         for event in events:
-            match event:
-                case UserEvent(app, user, frame, except_socket_id):
-                    self._users.receive_event(app, user, frame, except_socket_id)
-                case ChannelEvent():
-                    self._channels.receive_event(event)
+            if isinstance(event, UserEvent):
+                self._users.receive_event(event.app, event.user, event.frame, event.except_socket_id)
+            else:
+                self._channels.receive_event(event)
 
     async def channels(self, app: App, prefix: str = "") -> Mapping[str, int]:
         """The occupied channels whose names begin so, and their subscriptions. Raises `Unavailable`."""

@@ -14,7 +14,6 @@ from typing import Final
 from prometheus_client import (
     CollectorRegistry,
     GCCollector,
-    Histogram,
     PlatformCollector,
     ProcessCollector,
     disable_created_metrics,
@@ -23,6 +22,7 @@ from prometheus_client import (
 
 from node.actions import Refusal
 from node.balance import Reason
+from node.histograms import Histograms
 from node.tallies import Tallies, Tally
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -202,9 +202,11 @@ class Metrics:
         self.registry.register(tallies)
         return tallies
 
-    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histograms:
         self._describe(f"usher_{name}", "histogram", labels, text)
-        return Histogram(f"usher_{name}", text, labels, buckets=buckets, registry=self.registry)
+        histograms = Histograms(f"usher_{name}", text, buckets, labels)
+        self.registry.register(histograms)
+        return histograms
 
     def _describe(self, name: str, kind: str, labels: tuple[str, ...], text: str) -> None:
         self.described.append(Description(name, kind, labels, text))
@@ -265,7 +267,7 @@ class RouteMetrics:
 
     def __init__(self, metrics: Metrics, route: str, status: int) -> None:
         self._requests = metrics.api_requests.labels(route=route, status=str(status))
-        self._seconds = metrics.api_request_seconds.labels(route=route)
+        self._seconds = metrics.api_request_seconds.labels(route)
 
     def count(self, seconds: float) -> None:
         """One request was answered after so many seconds."""

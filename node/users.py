@@ -5,6 +5,7 @@ cluster has confirmed, and lets go when it is forgotten. Everything that changes
 """
 
 from collections.abc import Callable, Collection, Sequence
+from typing import Final
 
 import structlog
 import trio
@@ -23,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 Disconnect = Callable[[Connection, int, str], None]
 TERMINATED = "You got disconnected by the app"
+
+_SIGNED_IN: Final = Phase.SIGNED_IN  # each look at an enum's member takes 0.16 µs, and each event needs one
 
 
 class Unavailable(Exception):  # noqa: N818 - the word of HTTP 503
@@ -81,7 +84,7 @@ class Users:
     def _complete(self, connection: Connection, claim: Claim) -> None:
         """Signed in: told to the client first, then its watchlist's state, then to the watchers (protocol.md 4.2)."""
         app, user = connection.app.id, claim.user
-        before = connection.user if connection.phase is Phase.SIGNED_IN else None
+        before = connection.user if connection.phase is _SIGNED_IN else None
         self._send(connection, connection.signed_in(claim))
         if before is not None:
             self._unwatch(connection, before.watchlist)
@@ -103,7 +106,7 @@ class Users:
     def _is_signed_in_elsewhere(self, connection: Connection, user: str) -> bool:
         """Whether another connection here is signed in as the user."""
         others = self._users.get((connection.app.id, user))
-        return any(other.phase is Phase.SIGNED_IN for other in others if other is not connection)
+        return any(other.phase is _SIGNED_IN for other in others if other is not connection)
 
     def forget(self, connection: Connection, *, signed_in: bool, linger: float | None = None) -> None:
         """A connection is closed, its phase says so already; idempotent.
@@ -164,7 +167,7 @@ class Users:
 
     def receive_event(self, app: str, user: str, frame: bytes, except_socket_id: str | None) -> bool:
         """Deliver to the user's connections here; False if there are none."""
-        connections = [each for each in self._users.get((app, user)) if each.phase is Phase.SIGNED_IN]
+        connections = [each for each in self._users.get((app, user)) if each.phase is _SIGNED_IN]
         self._fanout.deliver((app, user), connections, frame, except_socket_id)
         return bool(connections)
 
@@ -177,4 +180,4 @@ class Users:
 
     def count(self, app: str, user: str) -> int:
         """How many signed-in connections the user has here."""
-        return sum(connection.phase is Phase.SIGNED_IN for connection in self._users.get((app, user)))
+        return sum(connection.phase is _SIGNED_IN for connection in self._users.get((app, user)))

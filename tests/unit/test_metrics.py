@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prometheus_client import Histogram
 
+from node.histograms import Histograms
 from node.metrics import ERRORS, REPAIRS, Metrics
 from node.tallies import Tallies
 
@@ -38,18 +38,18 @@ def filled() -> Metrics:
     metrics = Metrics()
     for name, metric in each(metrics):
         labels = next(item.labels for item in metrics.described if name in item.name)
-        child = metric.labels(*("x" for _ in labels)) if labels else metric
-        if isinstance(child, Histogram):
-            child.observe(1)
+        values = ["x"] * len(labels)
+        if isinstance(metric, Histograms):
+            (metric.labels(*values) if labels else metric).observe(1)
         else:
-            child.inc()
+            (metric.labels(*values) if labels else metric).inc()
     return metrics
 
 
-def each(metrics: Metrics) -> Iterator[tuple[str, Tallies | Histogram]]:
+def each(metrics: Metrics) -> Iterator[tuple[str, Tallies | Histograms]]:
     """Every metric with the name of its attribute."""
     for name, value in vars(metrics).items():
-        if isinstance(value, Tallies | Histogram):
+        if isinstance(value, Tallies | Histograms):
             yield name, value
 
 

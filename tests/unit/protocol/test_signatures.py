@@ -1,5 +1,7 @@
 """Signatures of sign-ins and subscriptions (protocol.md 1.5, 2.2, 6.2)."""
 
+import hmac
+
 import pytest
 
 from node.protocol.errors import ProtocolError
@@ -39,6 +41,15 @@ def test_channel_string_keeps_the_colon_when_channel_data_is_empty() -> None:
 def test_signature_is_accepted_under_any_secret_of_the_app() -> None:
     """Secrets are rotated with both in place."""
     verify_signature(f"{KEY}:{USER_DIGEST}", USER_TEXT, KEY, ["new", SECRET])
+
+
+@pytest.mark.parametrize("length", [0, 1, 63, 64, 65, 200])
+def test_signature_is_hmac_whatever_the_length_of_the_secret(length: int) -> None:
+    """Secrets longer than a block of the hash are hashed first (RFC 2104 2)."""
+    secret = "s" * length
+    signer = signer_of((secret,))
+    assert signer.is_signed(hmac.new(secret.encode(), b"text", "sha256").hexdigest(), "text")
+    assert not signer.is_signed(hmac.new(secret.encode(), b"other", "sha256").hexdigest(), "text")
 
 
 def test_signature_is_of_the_exact_bytes_when_the_text_is_not_ascii() -> None:
