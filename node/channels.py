@@ -230,8 +230,10 @@ class Channels:
         channel = self._channels.get((event.app, event.channel))
         if channel is None:
             return False
-        self._metrics.of_app(event.app).channel_deliveries.inc(len(channel.receivers))
-        self._fanout.deliver(channel, channel.receivers, event.frame, event.except_socket_id)
+        but_for = event.except_socket_id
+        left_out = but_for is not None and any(each.socket_id == but_for for each in channel.receivers)
+        self._metrics.of_app(event.app).channel_deliveries.inc(len(channel.receivers) - left_out)
+        self._fanout.deliver(channel, channel.receivers, event.frame, but_for)
         return True
 
     def broadcast(self, connection: Connection, action: Broadcast) -> None:

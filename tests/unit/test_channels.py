@@ -92,12 +92,13 @@ async def test_event_passes_byte_for_byte(autojump_clock: MockClock) -> None:
 
 @pytest.mark.parametrize("sender", [0, 1])
 async def test_event_does_not_reach_the_connection_that_it_excludes(autojump_clock: MockClock, sender: int) -> None:
-    """Through whichever node it is sent (8.4)."""
+    """Through whichever node it is sent (8.4); nor is it counted as delivered to it."""
     async with run_nodes(nodes=2) as nodes:
         clients = [await subscribed(nodes[0], "x"), await subscribed(nodes[0], "x")]
         await nodes[sender].publish("x", "e", but_for=clients[0].socket_id)
         await settle()
         assert read(*clients) == [[], ["x e {}"]]
+        assert nodes[0].value("channel_deliveries_total", app=APP.id) == 1
 
 
 async def test_event_of_another_app_does_not_arrive(autojump_clock: MockClock) -> None:
