@@ -159,9 +159,10 @@ class Client:
             raise Refused(self.errors[refusals:], self.ended[ends:])
         return self
 
-    async def send(self, event: str, data: object) -> None:
-        """Send one message; it is lost if the connection is."""
-        await self._send(wire.TEXT, json.dumps({"event": event, "data": data}, ensure_ascii=False).encode())
+    async def send(self, event: str, data: object, channel: str | None = None) -> None:
+        """Send one message, with a channel if it is a client event; it is lost if the connection is."""
+        place = {} if channel is None else {"channel": channel}
+        await self._send(wire.TEXT, json.dumps({"event": event, "data": data, **place}, ensure_ascii=False).encode())
 
     async def close(self) -> None:
         """Leave for good, as a browser does, and wait until the server has said goodbye too."""
