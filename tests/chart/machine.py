@@ -8,6 +8,7 @@ Pods are started, replaced and ended in the order and with the waits that the De
 Service sends each new connection to a pod that is ready and not leaving, at random, as kube-proxy does.
 """
 
+import hashlib
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -43,12 +44,12 @@ class Machine:
         """Pods that are not leaving."""
         return [pod for pod in self.pods if not pod.terminating]
 
-    def start(self, name: str, spec: Object, dns: str = "") -> Pod:
-        """Start a pod under this name, and in DNS under that one, and return at once."""
+    def start(self, name: str, template: Object, dns: str = "") -> Pod:
+        """Start a pod of this template under this name, and in DNS under that one, and return at once."""
         address = next(self._addresses)
         if dns:
             self.name(dns, address)
-        pod = Pod(self.release, spec, Identity(name, address, self.directory, self.hosts))
+        pod = Pod(self.release, template, Identity(name, address, self.directory, self.hosts))
         self.pods.append(pod)
         self._nursery.start_soon(pod.run)
         return pod
@@ -115,9 +116,11 @@ class Nodes:
         return [pod for pod in self._machine.running if "nats" not in pod.name]
 
     def start(self) -> Pod:
-        """Start one more."""
-        name = self._machine.release.one("Deployment")["metadata"]["name"]
-        return self._machine.start(f"{name}-{next(self._numbers)}", self._machine.release.pod)
+        """Start one more, named as a ReplicaSet's pods are: what selects pods by their names relies on that."""
+        deployment = self._machine.release.one("Deployment")
+        template = deployment["spec"]["template"]
+        revision = hashlib.sha256(repr(template).encode()).hexdigest()[:10]
+        return self._machine.start(f"{deployment['metadata']['name']}-{revision}-{next(self._numbers)}", template)
 
     async def scale(self, wanted: int) -> None:
         """Start or delete until there are so many; new ones are waited for, old ones are not."""
@@ -153,7 +156,7 @@ class Servers:
         stateful = self._machine.release.one("StatefulSet")
         name, spec = f"{stateful['metadata']['name']}-{number}", stateful["spec"]
         dns = f"{name}.{spec['serviceName']}.{stateful['metadata']['namespace']}.svc"
-        return self._machine.start(name, spec["template"]["spec"], dns)
+        return self._machine.start(name, spec["template"], dns)
 
     def start_all(self) -> None:
         """Start all at once, as its policy says."""

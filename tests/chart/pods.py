@@ -45,28 +45,30 @@ class Identity:
 
 
 class Pod:
-    """One pod with one container. `run` is its task; `delete` ends it."""
+    """One pod with one container, made from a template. `run` is its task; `delete` ends it."""
 
-    def __init__(self, release: Rendering, spec: Object, identity: Identity) -> None:
+    def __init__(self, release: Rendering, template: Object, identity: Identity) -> None:
+        spec = template["spec"]
         self.name = name = identity.name
         self.address = identity.address
+        self.labels: dict[str, str] = template["metadata"]["labels"]
         self.ready = False
         self.terminating = False
         self.restarts = 0
         self.departure: Departure | None = None
         self.grace: int = spec["terminationGracePeriodSeconds"]
-        self._container: Object = spec["containers"][0]
+        self.container: Object = spec["containers"][0]
         self._volumes = Volumes(identity.directory / f"{name}-{self.address}", spec, listening_on(self.address))
         self._volumes.write(release)
         self._gone = trio.Event()
-        self._env = _variables(release, self._container, name, self.address)
-        command = _command(self._container.get("command", []), self._container.get("args", []))
-        wrapped = self._volumes.wrap(command, self._container["volumeMounts"], identity.hosts)
+        self._env = _variables(release, self.container, name, self.address)
+        command = _command(self.container.get("command", []), self.container.get("args", []))
+        wrapped = self._volumes.wrap(command, self.container["volumeMounts"], identity.hosts)
         self.process = Program(name, wrapped, identity.directory, self._env)
 
     def port(self, name: str) -> int:
         """The number of a port."""
-        return int(next(port["containerPort"] for port in self._container["ports"] if port["name"] == name))
+        return int(next(port["containerPort"] for port in self.container["ports"] if port["name"] == name))
 
     def refresh(self, release: Rendering) -> None:
         """Write its files anew, as the kubelet does within a minute or so of a change."""
@@ -101,6 +103,11 @@ class Pod:
         self.departure = Departure(self.process.wait_stopped(), trio.current_time() - begun, grace.cancelled_caught)
         return self.departure
 
+    def lose_machine(self) -> None:
+        """SIGKILL, and no kubelet is left to start it again: until somebody deletes it, Kubernetes lists it."""
+        self.terminating, self.ready = True, False
+        self.process.kill()
+
     async def until_ready(self, patience: float = 30.0) -> None:
         """Return when its readiness probe has succeeded."""
         with trio.move_on_after(patience):
@@ -110,7 +117,7 @@ class Pod:
         raise AssertionError(f"{self.name} is not ready after {patience} s:\n{self.process.log.read()[-2000:]}")
 
     async def _pre_stop(self) -> None:
-        match self._container.get("lifecycle", {}).get("preStop", {}):
+        match self.container.get("lifecycle", {}).get("preStop", {}):
             case {"sleep": {"seconds": seconds}}:
                 await trio.sleep(seconds)
             case {"exec": {"command": [program, *arguments]}}:
@@ -121,14 +128,14 @@ class Pod:
 
     async def _probe_all(self) -> None:
         """First the one of the start, then liveness and readiness side by side."""
-        await self._probe(self._container["startupProbe"], until_success=True)
+        await self._probe(self.container["startupProbe"], until_success=True)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._probe, self._container["livenessProbe"])
-            nursery.start_soon(self._probe, self._container["readinessProbe"])
+            nursery.start_soon(self._probe, self.container["livenessProbe"])
+            nursery.start_soon(self._probe, self.container["readinessProbe"])
 
     async def _probe(self, probe: Object, *, until_success: bool = False) -> None:
         failures = 0
-        is_readiness = probe is self._container["readinessProbe"]
+        is_readiness = probe is self.container["readinessProbe"]
         while True:
             succeeds = await self._succeeds(probe)
             failures = 0 if succeeds else failures + 1
