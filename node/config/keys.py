@@ -13,6 +13,7 @@ tables in README.md, so they cannot disagree. Rules for whoever edits this file:
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import re
 import tomllib
@@ -51,7 +52,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         shown: list[tuple[str, Any]] = []
-        for field in msgspec.structs.fields(self):
+        for field in _fields(type(self)):
             value = getattr(self, field.name)
             hidden = value and not isinstance(value, Table) and _key(field, "").secret
             shown.append((field.name, _Hidden() if hidden else value))
@@ -137,7 +138,7 @@ class Key:
 
 def keys_of(table: type[msgspec.Struct], prefix: str = "") -> Iterator[Key]:
     """Yield every key of a table and of the tables in it, in the order they are written."""
-    for field in msgspec.structs.fields(table):
+    for field in _fields(table):
         if is_table(field.type):
             yield from keys_of(field.type, f"{prefix}{field.name}.")
         else:
@@ -149,7 +150,7 @@ def decode_table(value: Mapping[str, object], table: type[msgspec.Struct], sourc
 
     Raises ConfigError with every problem found: unknown keys (and which may have been meant), types, ranges.
     """
-    fields = {field.name: field for field in msgspec.structs.fields(table)}
+    fields = {field.name: field for field in _fields(table)}
     problems = [unknown_key(f"{prefix}{name}", source, fields) for name in value if name not in fields]
     decoded: dict[str, Any] = {}
     for name in filter(fields.__contains__, value):
@@ -169,7 +170,7 @@ def build_table(value: Mapping[str, Any], table: type[_T], source: str) -> _T:
         raise ConfigError(*(f"{source}: {key.name}: expected {key.expected}, got nothing" for key in missing))
     tables = {
         field.name: build_table(value[field.name], field.type, source)
-        for field in msgspec.structs.fields(table)
+        for field in _fields(table)
         if is_table(field.type) and field.name in value
     }
     return table(**{**value, **tables})
@@ -201,6 +202,12 @@ def is_table(kind: object) -> bool:
 def hide_password(text: str) -> str:
     """Blank the user and password that a URL may carry."""
     return re.sub(r"//[^/@\s\"']*@", "//***@", text)
+
+
+@functools.cache
+def _fields(table: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """The fields of a table; msgspec evaluates its annotations anew each time, in a millisecond."""
+    return msgspec.structs.fields(table)
 
 
 def _decode_field(value: object, field: msgspec.structs.FieldInfo, source: str, prefix: str) -> object:
