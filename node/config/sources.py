@@ -155,7 +155,7 @@ def _contradictions(loaded: Loaded) -> Iterator[str]:
     """Say which keys are well each by itself, but not together or not on this machine."""
     settings, origins = loaded.settings, loaded.origins
     for name in _FILES:
-        if (path := loaded.value(name)) and not Path(path).is_file():
+        if (path := loaded.value(name)) and not _is_file(path):
             yield f"{origins[name]}: {name}: expected the path of a file, got {hide_password(path)}"
     for one, other in (("tls.certificate", "tls.key"), ("nats.tls.certificate", "nats.tls.key")):
         yield from _both(loaded, one, other)
@@ -172,6 +172,14 @@ def _contradictions(loaded: Loaded) -> Iterator[str]:
         yield f"cluster: expected heartbeat_interval < probe_after < lease, got {beat}, {probe}, {lease}"
     if settings.port and (settings.host, settings.port) == (settings.ops_host, settings.ops_port):
         yield f"ops_port: expected a port of its own, got that of the clients ({settings.port})"
+
+
+def _is_file(path: str) -> bool:
+    """Whether there is such a file, as far as we may look; a name that is too long names none."""
+    try:
+        return Path(path).is_file()
+    except OSError:
+        return False
 
 
 def _both(loaded: Loaded, one: str, other: str) -> Iterator[str]:
