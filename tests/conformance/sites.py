@@ -162,8 +162,12 @@ class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
     async def connect(self) -> trio.abc.Stream:
         """A new stream to whoever accepts."""
         ours, theirs = memory_stream_pair()
-        await self._send.send(theirs)
+        await self.add(theirs)
         return ours
+
+    async def add(self, stream: trio.abc.Stream) -> None:
+        """Let this stream be accepted."""
+        await self._send.send(stream)
 
     async def accept(self) -> trio.abc.Stream:
         """The other end of a new stream."""

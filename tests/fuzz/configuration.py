@@ -1,14 +1,16 @@
 """What operators write: `apps.toml`, and settings from a file, the environment and flags. No error shows a secret."""
 
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any, Literal, get_args, get_origin
 
 from node.config.apps import App, load_apps
 from node.config.keys import ConfigError, Key, keys_of
 from node.config.sources import KEYS, Given, load_settings, variable_of
-from tests.fuzz.damage import damaged, damaged_bytes, often, word
+from tests.fuzz.damage import damaged, damaged_bytes, often, several, word
 from tests.fuzz.target import Target
 
 SECRET = "k33p-th1s-s3cret"
@@ -29,7 +31,25 @@ _ITEMS = (
     "0x10",
     '"a b"',
 )
-_APP_KEYS = (*(key.name for key in keys_of(App)), "secret", "unknown")
+_APP_KEYS = {key.name: key for key in keys_of(App)} | {"secret": None, "unknown": None}
+_URLS = (
+    "https://hooks.example/a",
+    f"https://hooks.example/?token={SECRET}",
+    "http://[::1]:80/",
+    "https://h:99999",
+    f"https://u:{SECRET}@h/",
+    "ftp://h",
+    "",
+)
+_EVENTS = ('["channel_occupied"]', '["user_online", "user_offline"]', "[]", '["other"]', '"cache_miss"')
+_HEADERS = (
+    f'{{ Authorization = "{SECRET}" }}',
+    f'{{ "a b" = "{SECRET}" }}',
+    '{ Host = "h" }',
+    f'{{ X = "{SECRET}\\u0000" }}',
+    "{ X = 1 }",
+    "{}",
+)
 _memory = Path("/dev/shm")  # noqa: S108 - a disk would be what is tested
 _file = Path(tempfile.mkdtemp(prefix="usher-fuzz-", dir=_memory if _memory.is_dir() else None)) / "config.toml"
 
@@ -54,6 +74,47 @@ def _written(chance: Random, lines: list[str]) -> Written:
     return Written(damaged_bytes(chance, damaged(chance, text).encode(errors="surrogatepass")), intact=False)
 
 
+def _right(chance: Random, key: Key) -> Any:
+    """A value that a key takes, or nearly."""
+    if key.secret:
+        return SECRET if not key.is_list else [SECRET] if key.required else []
+    if get_origin(key.type) is Literal:
+        return chance.choice(get_args(key.type))
+    if key.type is bool:
+        return often(chance, 0.5)
+    if key.is_list:
+        return several(chance, ("a", "https://*.example", "1.2.3.4"), 2)
+    known = [bound for bound in (key.default, key.meta.ge, key.meta.le) if isinstance(bound, int | float)]
+    return chance.choice(known or ["x", "localhost", str(_file)])
+
+
+def _wrong(chance: Random, key: Key) -> str:
+    """A text that few keys take."""
+    if key.secret:
+        return SECRET
+    return chance.choice(
+        (*_ITEMS, "4222", "nats://127.0.0.1:4222", "tls://u:" + SECRET + "@host", "debug", "console", word(chance))
+    )
+
+
+def _item(chance: Random, key: Key) -> str:
+    """A value as it is written in a file."""
+    if often(chance, 0.7):
+        return json.dumps(_right(chance, key), ensure_ascii=False)
+    text = _wrong(chance, key)
+    return text if text in _ITEMS else f'"{text}"'
+
+
+def _text(chance: Random, key: Key) -> str:
+    """A value as it is written in a variable or flag."""
+    if often(chance, 0.3):
+        return _wrong(chance, key)
+    value = _right(chance, key)
+    if isinstance(value, list):
+        return ",".join(value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def make_apps(chance: Random) -> Written:
     """An `apps.toml`, damaged or not."""
     lines: list[str] = []
@@ -64,8 +125,21 @@ def make_apps(chance: Random) -> Written:
             f'key = "key-{number if often(chance, 0.9) else 0}"',
         ]
         lines.append(chance.choice((f'secret = "{SECRET}"', f'secrets = ["{SECRET}", "other"]')))
-        lines += [f"{chance.choice(_APP_KEYS)} = {chance.choice(_ITEMS)}" for _ in range(chance.randrange(3))]
+        for name in several(chance, list(_APP_KEYS), 2):
+            key = _APP_KEYS[name]
+            lines.append(f"{name} = {_item(chance, key) if key else chance.choice(_ITEMS)}")
+        if often(chance, 0.3):
+            lines += _make_webhook(chance)
     return _written(chance, lines)
+
+
+def _make_webhook(chance: Random) -> list[str]:
+    lines = ["[[apps.webhooks]]", f'url = "{chance.choice(_URLS[: 2 if often(chance, 0.7) else None])}"']
+    if often(chance, 0.5):
+        lines.append(f"events = {chance.choice(_EVENTS[: 2 if often(chance, 0.7) else None])}")
+    if often(chance, 0.5):
+        lines.append(f"headers = {chance.choice(_HEADERS[: 1 if often(chance, 0.5) else None])}")
+    return lines
 
 
 def check_apps(written: Written) -> None:
@@ -97,23 +171,13 @@ class Sources:
     flags: tuple[Given, ...]
 
 
-def _text(chance: Random, key: Key) -> str:
-    if key.secret:
-        return SECRET
-    return chance.choice(
-        (*_ITEMS, "4222", "nats://127.0.0.1:4222", "tls://u:" + SECRET + "@host", "debug", "console", word(chance))
-    )
-
-
 def make_settings(chance: Random) -> Sources:
     """A file with some keys, variables, and flags."""
     keys = list(KEYS.values())
     lines = []
     for key in sorted(chance.sample(keys, chance.randrange(5)), key=lambda key: "." in key.name):
         table, _, name = key.name.rpartition(".")
-        text = _text(chance, key)
-        item = text if text in _ITEMS else f'"{text}"'
-        lines += [f"[{table}]"] * bool(table) + [f"{name} = {item}"]
+        lines += [f"[{table}]"] * bool(table) + [f"{name} = {_item(chance, key)}"]
     chosen = chance.sample(keys, chance.randrange(3))
     environment = {variable_of(key.name): _text(chance, key) for key in chosen}
     if often(chance, 0.1):

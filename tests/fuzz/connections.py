@@ -1,8 +1,9 @@
 """Whole connections, many at a time, to both transports: the same bytes have the same answers, and every end is quiet.
 
 Each peer's bytes are HTTP requests, mostly an upgrade, then frames, damaged or not, cut and interleaved with those of the
-other peers. All that one round brings is handled before the next, so that what is compared does not depend on timing. The
-clock stands still: no deadline is met, and only what the bytes themselves lead to is seen.
+other peers. All that one round brings is handled before the next, so that what is compared does not depend on timing; the
+more peers share a round, the less each one costs. The clock stands still: no deadline is met, and only what the bytes
+themselves lead to is seen.
 
 The transports may differ in when they notice a fault that a frame's head gives away, as trio-websocket looks at sizes and
 at kinds of messages when these are complete: `may_differ` is all that is allowed.
@@ -26,11 +27,13 @@ from node.transport.seam import Transport, Upgrade
 from node.transport.settings import TransportSettings
 from tests.conformance.sites import EchoApi, MemoryListener, Session
 from tests.fuzz.damage import damaged_bytes, often, pieces, several
+from tests.fuzz.line import Line
 from tests.fuzz.target import Target
 from tests.fuzz.wire import HEADERS, LIMIT, LIMITS, make_frame, make_requests
 from tests.wire import CLOSE, PONG, TEXT, Frame, closing, masked, upgrade_head
 
-PEERS = 12
+PEERS = 48
+PIECES = 40
 SETTINGS = TransportSettings(http=LIMITS, max_message=LIMIT)
 FAULTS = {1002, 1003, 1007, 1009}
 LATE = {1003, 1009}
@@ -56,7 +59,15 @@ def make_peer(chance: Random, number: int) -> list[bytes]:
     stream += b"".join(_make_frame(chance) for _ in range(chance.randrange(8)))
     if often(chance, 0.3):
         stream += closing()
-    return pieces(chance, damaged_bytes(chance, stream) if often(chance, 0.3) else stream)[:40]
+    return _cut(chance, damaged_bytes(chance, stream) if often(chance, 0.3) else stream)
+
+
+def _cut(chance: Random, stream: bytes) -> list[bytes]:
+    """Pieces; of very many only some in a row, with all that is before and after them."""
+    parts = pieces(chance, stream)
+    start = chance.randrange(max(1, len(parts) - PIECES))
+    end = start + PIECES
+    return [b"".join(parts[:start]), *parts[start:end], b"".join(parts[end:])]
 
 
 def _make_frame(chance: Random) -> bytes:
@@ -65,7 +76,7 @@ def _make_frame(chance: Random) -> bytes:
 
 
 def make_batch(chance: Random) -> Batch:
-    """A dozen connections, interleaved."""
+    """Connections, interleaved."""
     peers = [make_peer(chance, number) for number in range(PEERS)]
     left = [len(peer) for peer in peers]
     rounds = []
@@ -119,11 +130,10 @@ class Fast:
             self.peers.append(ours)
             self._server.welcome(theirs, ("127.0.0.1", 1))
 
-    async def send(self, number: int, piece: bytes) -> None:
+    def send(self, number: int, piece: bytes) -> None:
         """Send, if there is anybody to."""
         with suppress(BrokenPipeError, ConnectionResetError):
             self.peers[number].sendall(piece)
-        await trio.lowlevel.checkpoint()
 
     async def end(self) -> list[bytes]:
         """What every peer was told; then they go."""
@@ -148,33 +158,26 @@ class Slow:
 
     acceptor: Acceptor = field(default_factory=Acceptor)
     metrics: Metrics = field(default_factory=Metrics)
-    peers: list[trio.abc.Stream] = field(default_factory=list)
-    told: list[bytes] = field(default_factory=lambda: [b""] * PEERS)
+    peers: list[Line] = field(default_factory=list)
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Serve."""
         self._listener = MemoryListener()
         await nursery.start(serve, [self._listener], self.acceptor, EchoApi(), SETTINGS, self.metrics)
-        for number in range(PEERS):
-            self.peers.append(await self._listener.connect())
-            nursery.start_soon(self._read, number)
+        for _ in range(PEERS):
+            self.peers.append(Line())
+            await self._listener.add(self.peers[-1])
 
-    async def _read(self, number: int) -> None:
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            while data := await self.peers[number].receive_some():
-                self.told[number] += bytes(data)
-
-    async def send(self, number: int, piece: bytes) -> None:
+    def send(self, number: int, piece: bytes) -> None:
         """Send, if there is anybody to."""
-        with suppress(trio.BrokenResourceError):
-            await self.peers[number].send_all(piece)
+        self.peers[number].say(piece)
 
     async def end(self) -> list[bytes]:
         """What every peer was told; then they go."""
         for peer in self.peers:
-            await trio.aclose_forcefully(peer)
+            peer.hang_up()
         await self._listener.aclose()
-        return self.told
+        return [peer.told for peer in self.peers]
 
 
 def check_batch(batch: Batch) -> None:
@@ -191,8 +194,8 @@ async def _compare(batch: Batch) -> None:
         for numbers in batch.rounds:
             for number in numbers:
                 piece = next(left[number])
-                await fast.send(number, piece)
-                await slow.send(number, piece)
+                fast.send(number, piece)
+                slow.send(number, piece)
             await wait_all_tasks_blocked()
         told = [await side.end() for side in (fast, slow)]
         await wait_all_tasks_blocked()
