@@ -38,7 +38,7 @@ _URLS = (
     "http://[::1]:80/",
     "https://h:99999",
     f"https://u:{SECRET}@h/",
-    "ftp://h",
+    f"ftp://h/{SECRET}",
     "",
 )
 _EVENTS = ('["channel_occupied"]', '["user_online", "user_offline"]', "[]", '["other"]', '"cache_miss"')
@@ -101,6 +101,8 @@ def _item(chance: Random, key: Key) -> str:
     """A value as it is written in a file."""
     if often(chance, 0.7):
         return json.dumps(_right(chance, key), ensure_ascii=False)
+    if key.secret:
+        return chance.choice((*_ITEMS, f'"{SECRET}"' if key.is_list else f'["{SECRET}"]'))
     text = _wrong(chance, key)
     return text if text in _ITEMS else f'"{text}"'
 
