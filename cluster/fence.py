@@ -114,6 +114,6 @@ class Fence:
                     continue
                 if answer is not None:
                     return
-            if server not in self._membership.servers():
+            if strikes == _STRIKES or server not in self._membership.servers():
                 return
             await trio.sleep(self._core.settings.tick_interval)
