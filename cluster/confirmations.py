@@ -1,8 +1,9 @@
 """Confirmations: what a sign-in or a subscription waits for before it may succeed.
 
 A confirmation needs a fence behind the held interest (in a user, or a channel), and every peer's part of the shards that
-are watched. It comes at once when both are there already. Both are bounded: a silent peer costs `fence_timeout`, a bus that
-is away `confirm_timeout`, and then it fails.
+are named. It comes at once when both are there already. Both are bounded: a silent peer costs `fence_timeout`, a bus that
+is away `confirm_timeout`, and then it fails. A sign-in asks twice: without shards for its success, and then with those of
+its watchlist, so that the user is seen without waiting for what a silent peer knows of others.
 """
 
 from collections import deque

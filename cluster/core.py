@@ -27,7 +27,7 @@ class ClusterSettings:
     shards: int = 256
     heartbeat_interval: float = 1.0
     tick_interval: float = 0.1
-    fence_timeout: float = 2.0  # a silent peer holds a sign-in up for this long at the most
+    fence_timeout: float = 2.0  # a silent peer holds a sign-in up for this long at the most, and then its watchlist
     confirm_timeout: float = 10.0  # a bus that is away, for this long
     answer_timeout: float = 2.0
     shard_linger: float = 30.0

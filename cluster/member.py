@@ -1,7 +1,7 @@
 """One member of the cluster: the parts, put together and kept running. This is what a node works with.
 
 Synchronous calls change state and send; `run` owns every task. The order of a sign-in: `hold` and `watch` take interests,
-`confirm` waits until they are known everywhere and the watched shards are complete, then `announce` tells the others.
+`confirm` waits until they are known everywhere, `announce` tells the others; then `confirm` waits for the watched shards.
 """
 
 import contextlib

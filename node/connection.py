@@ -14,6 +14,7 @@ Subscriptions come and go in every phase but the last, each by itself: neither t
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from math import inf
 
 from node.actions import Action, Authorized, Broadcast, Claim, Close, Join, Leave, Overstepped, Refusal, Send, SendAway
 from node.config.apps import App
@@ -89,7 +90,7 @@ class Connection:
         self.user: UserData | None = None  # claimed or confirmed, as the phase says
         self.claims = 0
         self.edges: dict[str, bool] | None = None  # changes of watched users that are not told yet: the watchers'
-        self.watches_from = 0  # the first edge that its first watchlist frame does not tell of: the watchers', too
+        self.watches_from = inf  # the first edge that its first watchlist frame does not tell of: the watchers', too
         self.subscriptions: dict[str, Subscription] | None = None  # by channel; those in progress too
         self.busy_until = 0.0  # see `next_client_event`
         self.spent_until = 0.0  # of `limits.traffic`, see `Bucket`

@@ -1,10 +1,12 @@
 """The users who are signed in on this node: sign-in, events, termination, and what the cluster is told of them.
 
 A connection *holds* its user from the verified signature on (so that a termination finds it), is *signed in* once the
-cluster has confirmed, and lets go when it is forgotten. Everything that changes state is synchronous.
+cluster knows of it, *watches* once the watched shards are complete too, and lets go when it is forgotten. Everything that
+changes state is synchronous.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
@@ -57,32 +59,43 @@ class Users:
         if user.watchlist:
             shards = self.member.shards_of(app, user.watchlist)
             self.member.watch(shards)
-        self.member.confirm(app, user.id, shards, lambda confirmed: self._settle(connection, claim, shards, confirmed))
+        self.member.confirm(app, user.id, (), partial(self._settle, self._answer, connection, claim, shards))
 
-    def _settle(self, connection: Connection, claim: Claim, shards: Collection[str], confirmed: bool) -> None:
-        """The cluster has answered a claim; the connection may have closed or claimed again meanwhile."""
+    def _settle(
+        self, step: Callable[..., None], connection: Connection, claim: Claim, shards: Collection[str], confirmed: bool
+    ) -> None:
+        """The cluster has answered: take the next step. The connection may have closed or claimed again meanwhile."""
         try:
-            self._answer(connection, claim, shards, confirmed)
+            step(connection, claim, shards, confirmed)
         except Exception:  # a bug of ours that one sign-in shows ends one connection, not the cluster member
             self._metrics.errors.labels("sign-in").inc()
             log.exception("a sign-in was not completed", app=connection.app.id)
+            if not self._watchers.has(connection):
+                self.member.unwatch(shards)
             self._disconnect(connection, CloseCode.OVER_CAPACITY, "Internal error")
 
     def _answer(self, connection: Connection, claim: Claim, shards: Collection[str], confirmed: bool) -> None:
-        app = connection.app
         if connection.is_closed or claim.number != connection.claims:
             self.member.unwatch(shards)
-            self._metrics.of_app(app.id).superseded.inc()
+            self._metrics.of_app(connection.app.id).superseded.inc()
         elif not confirmed:
-            self.member.unwatch(shards)
-            self._metrics.of_app(app.id).unavailable.inc()
-            log.warning("sign-in given up: the bus is away", app=app.id)
-            self._disconnect(connection, CloseCode.OVER_CAPACITY, "Sign-in is not possible now, try again")
+            self._give_up(connection, shards)
         else:
-            self._complete(connection, claim)
+            self._complete(connection, claim, shards)
 
-    def _complete(self, connection: Connection, claim: Claim) -> None:
-        """Signed in: told to the client first, then its watchlist's state, then to the watchers (protocol.md 4.2)."""
+    def _give_up(self, connection: Connection, shards: Collection[str]) -> None:
+        app = connection.app.id
+        self.member.unwatch(shards)
+        self._metrics.of_app(app).unavailable.inc()
+        log.warning("sign-in given up: the bus is away", app=app)
+        self._disconnect(connection, CloseCode.OVER_CAPACITY, "Sign-in is not possible now, try again")
+
+    def _complete(self, connection: Connection, claim: Claim, shards: Collection[str]) -> None:
+        """Signed in: told to the client first, then to the watchers; its watchlist's state follows (protocol.md 4.2).
+
+        The state may have to wait for a peer that is silent, and nobody else does: a user who comes back after a crash is
+        seen before the dead node's users are taken for offline.
+        """
         app, user = connection.app.id, claim.user
         before = connection.user if connection.phase is _SIGNED_IN else None
         self._send(connection, connection.signed_in(claim))
@@ -92,7 +105,17 @@ class Users:
             self._enter(connection, user.id)
         self.member.announce(app, user.id)
         if user.watchlist:
-            frame = self._watchers.add(connection, user.watchlist, lambda other: self.member.is_online(app, other))
+            self.member.confirm(app, user.id, shards, partial(self._settle, self._show, connection, claim, shards))
+
+    def _show(self, connection: Connection, claim: Claim, shards: Collection[str], confirmed: bool) -> None:
+        """The watched shards are complete: the client is told who is online, and watches from now on."""
+        if connection.is_closed or connection.user is not claim.user:
+            self.member.unwatch(shards)
+        elif not confirmed:
+            self._give_up(connection, shards)
+        else:
+            app = connection.app.id
+            frame = self._watchers.add(connection, claim.user.watchlist, lambda other: self.member.is_online(app, other))
             connection.transport.offer(frame)
 
     def _enter(self, connection: Connection, user: str) -> None:
@@ -129,7 +152,8 @@ class Users:
             metrics.users_online.dec()
 
     def _unwatch(self, connection: Connection, watchlist: Sequence[str]) -> None:
-        if watchlist:
+        """Let a connection watch no more; the shards of one that does not watch yet are let go of by `_show`."""
+        if self._watchers.has(connection):
             self._watchers.remove(connection, watchlist)
             self.member.unwatch(self.member.shards_of(connection.app.id, watchlist))
 

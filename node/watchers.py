@@ -11,6 +11,7 @@ knows of it from its first frame already, and is not told again.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 
 import trio
 
@@ -54,13 +55,18 @@ class Watchers:
         return self._encode([user for user in watchlist if user not in up], online)
 
     def remove(self, connection: Connection, watchlist: Sequence[str]) -> None:
-        """Let a connection watch no more; `watchlist` is what it was added with."""
+        """Let a connection that watches do so no more; `watchlist` is what it was added with."""
         app = connection.app.id
+        connection.watches_from = inf
         for user in watchlist:
             self._watchers.discard((app, user), connection)
         self._metrics.of_app(app).watch_edges.dec(len(watchlist))
         if connection.edges is not None:
             connection.edges = {}
+
+    def has(self, connection: Connection) -> bool:
+        """Whether a connection watches: it was told the state of its watchlist, and hears of changes."""
+        return connection.watches_from < inf
 
     def note(self, edges: Iterable[UserEdge], now: float) -> None:
         """Users came or went: remember it for everyone here who watches them."""

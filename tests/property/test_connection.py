@@ -207,6 +207,7 @@ class Witness(Client):
         super().__init__(node.hub, APP)
         self.node = number
         self.user: str | None = None
+        self.awaited: list[str] = []  # the ids of the list whose state was not told yet
         self.view: dict[str, bool] = {}
         self.events: list[str] = []
 
@@ -223,6 +224,8 @@ class Witness(Client):
             match message["event"]:
                 case "pusher:signin_success":
                     self._begin(json.loads(message["data"]["user_data"]), frames)
+                case "pusher_internal:watchlist_events" if self.awaited:
+                    self._see(read_watchlist(message))
                 case "pusher_internal:watchlist_events":
                     self._follow(read_watchlist(message))
                 case "pusher:ping":
@@ -236,7 +239,7 @@ class Witness(Client):
         return self
 
     def _begin(self, claimed: dict[str, object], frames: list[bytes]) -> None:
-        """A success: 4302 if the list was too long, then the state of the whole list, at once and in its order."""
+        """A success: 4302 at once if the list was too long; the state of the whole list is the first that is told of it."""
         assert self.user in (None, claimed["id"])
         self.user = str(claimed["id"])
         watchlist = claimed["watchlist"]
@@ -244,11 +247,14 @@ class Witness(Client):
         ids, over = cut(watchlist)
         if over:
             assert read_message(frames.pop(0))["data"]["code"] == 4302
-        self.view = {}
-        if ids:
-            for name, users in read_watchlist(read_message(frames.pop(0))):
-                assert users == [user for user in ids if user in users]
-                self.view |= dict.fromkeys(users, name == "online")
+        self.view, self.awaited = {}, ids
+
+    def _see(self, state: Sequence[tuple[str, list[str]]]) -> None:
+        """The state of the whole list, in its order."""
+        ids, self.awaited = self.awaited, []
+        for name, users in state:
+            assert users == [user for user in ids if user in users]
+            self.view |= dict.fromkeys(users, name == "online")
         assert sorted(self.view) == sorted(ids)
 
     def _follow(self, changes: Sequence[tuple[str, list[str]]]) -> None:
@@ -327,6 +333,7 @@ class World:
         clients = [client for client in self.clients if client.listen().is_open]
         online = {client.user for client in clients}
         for client in clients:
+            assert not client.awaited
             assert client.view == {user: user in online for user in client.view}
         for number, node in enumerate(self.nodes):
             here = [client for client in clients if client.node == number]

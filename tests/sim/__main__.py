@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 
+from tests.sim.crash_scenario import run_crash
 from tests.sim.faults import FAULTS
 from tests.sim.room_scenario import run_rooms
 from tests.sim.scenario import Report
@@ -25,8 +26,9 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default %(default)s)")
     parser.add_argument("-v", "--verbose", action="store_true", help="with --seed: print a timeline")
     parser.add_argument("--rooms", action="store_true", help="channels with members instead of users with watchlists")
+    parser.add_argument("--crash", action="store_true", help="one node that dies, whose users come back elsewhere in time")
     arguments = parser.parse_args()
-    run = run_rooms if arguments.rooms else run_users
+    run = run_rooms if arguments.rooms else run_crash if arguments.crash else run_users
     if arguments.seed is not None:
         return _replay(run(arguments.seed, arguments.profile), verbose=arguments.verbose)
     return _run_many(run, range(arguments.first, arguments.first + arguments.seeds), arguments.profile, arguments.jobs)

@@ -11,9 +11,10 @@ from unittest.mock import patch
 
 from cluster.cache import Cache
 from cluster.channels import Channels
+from cluster.confirmations import Confirmations
 from cluster.directory import Directory, Outcome
 from cluster.fence import Fence
-from cluster.held import HeldInterests
+from cluster.held import Held, HeldInterests
 from cluster.holders import Holders
 from cluster.indexes import Roster
 from cluster.maps import Maps
@@ -83,6 +84,16 @@ def _keep_knowing(channels: Channels) -> None:
     channels._held.bus_down()
 
 
+_confirm = Confirmations.confirm
+
+
+def _wait_for_every_shard(
+    confirmations: Confirmations, interest: Held, _shards: object, done: Callable[[bool], None]
+) -> None:
+    """`Confirmations.confirm`, of a sign-in that is no sign-in before its whole watchlist is known."""
+    _confirm(confirmations, interest, list(confirmations._maps._directory.shards), done)
+
+
 def _same_as_before(_directory: Directory, _shard: str, _key: str) -> dict[str, int]:
     return {"nobody": 1}
 
@@ -103,6 +114,12 @@ ROOM_MUTANTS = {
     "changes held back that are dropped": Mutant(Maps, "_tell", _tell_edges_only, "calm", "believes in"),
     "nothing handed over before a goodbye": Mutant(Cache, "_receivers", _nobody, "leave", "recalls"),
     "taken to know everything after a reconnect": Mutant(Channels, "bus_down", _keep_knowing, "move", "recalls"),
+}
+
+CRASH_MUTANTS = {
+    "sign-ins that do not wait for whole watchlists": Mutant(
+        Confirmations, "confirm", _wait_for_every_shard, "crash", "who was back"
+    ),
 }
 
 _LASTING = Habits(nodes=(5, 5), channels=24, publish=0.4, go=1.0, quiet=1.0)  # only keepers have what was published

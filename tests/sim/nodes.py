@@ -53,11 +53,12 @@ class Session:
     confirmed_at: float = float("inf")
     closed_at: float = float("inf")
     view: dict[str, bool] = field(default_factory=dict)
+    told: list[tuple[float, str, bool]] = field(default_factory=list)  # when, whom of the watched, and whether online
     received: Counter[bytes] = field(default_factory=Counter)
 
-    def begin(self, view: dict[str, bool]) -> None:
-        """The sign-in succeeded; `view` is who is online."""
-        self.phase, self.confirmed_at, self.view = Phase.CONFIRMED, trio.current_time(), view
+    def begin(self) -> None:
+        """The sign-in succeeded; who is online follows."""
+        self.phase, self.confirmed_at, self.view = Phase.CONFIRMED, trio.current_time(), {}
         self.on_confirmed(self)
 
     def follow(self, user: str, *, online: bool) -> None:
@@ -65,6 +66,7 @@ class Session:
         if self.view.get(user) is online:
             self.complain(f"{self} hears that {user} is {'on' if online else 'off'}line, twice in a row")
         self.view[user] = online
+        self.told.append((trio.current_time(), user, online))
 
     def receive(self, frame: bytes) -> None:
         """An event arrived."""
@@ -187,20 +189,27 @@ class ModelHub(NoChannels):
         member.hold(app, session.user)
         shards = member.shards_of(app, session.watchlist)
         member.watch(shards)
-        member.confirm(app, session.user, shards, lambda confirmed: self._settle(session, confirmed=confirmed))
+        member.confirm(app, session.user, (), lambda confirmed: self._settle(self._begin, session, confirmed=confirmed))
 
-    def _settle(self, session: Session, *, confirmed: bool) -> None:
-        if session.phase is not Phase.WAITING:
+    def _settle(self, step: Callable[[Session], None], session: Session, *, confirmed: bool) -> None:
+        if session not in self._sessions:
             self._unwatch(session)
         elif not confirmed:
             self._unwatch(session)
             self._close(session, Phase.REFUSED)
         else:
-            self._begin(session)
+            step(session)
 
     def _begin(self, session: Session) -> None:
-        self._member.announce(session.app, session.user)
-        session.begin({user: self._member.is_online(session.app, user) for user in session.watchlist})
+        member, app = self._member, session.app
+        member.announce(app, session.user)
+        session.begin()
+        shards = member.shards_of(app, session.watchlist)
+        member.confirm(app, session.user, shards, lambda confirmed: self._settle(self._show, session, confirmed=confirmed))
+
+    def _show(self, session: Session) -> None:
+        for user in session.watchlist:
+            session.follow(user, online=self._member.is_online(session.app, user))
 
     def sign_out(self, session: Session) -> None:
         """See `Hub`."""
@@ -209,7 +218,7 @@ class ModelHub(NoChannels):
     def _close(self, session: Session, phase: Phase) -> None:
         if session not in self._sessions:
             return
-        if session.phase is Phase.CONFIRMED:  # else the shards are needed until the confirmation comes
+        if session.view:  # else the shards are needed until the confirmation comes
             self._unwatch(session)
         session.end(phase)
         self._sessions.remove(session)
@@ -266,7 +275,7 @@ class ModelHub(NoChannels):
         """See `Listener`."""
         for edge in edges:
             for session in self._sessions:
-                if session.phase is Phase.CONFIRMED and session.app == edge.app and edge.user in session.watchlist:
+                if session.app == edge.app and edge.user in session.view:
                     session.follow(edge.user, online=edge.online)
 
 

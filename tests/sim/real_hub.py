@@ -44,7 +44,7 @@ class _Client:
             case "pusher:connection_established":
                 self.socket_id = json.loads(data)["socket_id"]
             case "pusher:signin_success":
-                session.begin({})
+                session.begin()
             case "pusher_internal:watchlist_events":
                 self._follow(json.loads(data)["events"])
             case "news":

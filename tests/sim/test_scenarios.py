@@ -8,13 +8,15 @@ from functools import partial
 
 import pytest
 
+from tests.sim.crash_scenario import run_crash
 from tests.sim.faults import FAULTS
-from tests.sim.mutants import HABITS, MUTANTS, ROOM_MUTANTS, Mutant
+from tests.sim.mutants import CRASH_MUTANTS, HABITS, MUTANTS, ROOM_MUTANTS, Mutant
 from tests.sim.room_scenario import USUAL, run_rooms
 from tests.sim.scenario import Report, run
 
 _MANY = 90  # seeds; whoever changes the cluster runs thousands: `python -m tests.sim --seeds 5000`
 _MANY_ROOMS = 60
+_MANY_CRASHES = 100
 _BLAMELESS = 6  # that many are enough to find the mutants
 _HUNT = 150  # seeds in which every mutant is found many times over
 
@@ -27,6 +29,11 @@ def test_simulated_clusters_keep_every_promise() -> None:
 def test_simulated_channels_keep_every_promise() -> None:
     """Members, counts, events and cached events."""
     _run_many(str(_MANY_ROOMS), "--rooms")
+
+
+def test_simulated_crashes_are_noticed_by_nobody_who_watches_those_who_are_back_in_time() -> None:
+    """Though their new node needs what the dead one knew."""
+    _run_many(str(_MANY_CRASHES), "--crash")
 
 
 def _run_many(*arguments: str) -> None:
@@ -46,6 +53,12 @@ def test_a_simulation_repeats_itself_when_its_seed_does(profile: str, seed: int)
 def test_a_simulation_of_channels_repeats_itself_when_its_seed_does(profile: str) -> None:
     """The same."""
     _repeats(run_rooms, profile, 2)
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_a_simulated_crash_repeats_itself_when_its_seed_does(seed: int) -> None:
+    """The same."""
+    _repeats(run_crash, "crash", seed)
 
 
 @pytest.mark.parametrize("kind", [["--profile", "move"], ["--profile", "move", "--rooms"]], ids=["users", "rooms"])
@@ -80,6 +93,12 @@ def test_a_simulation_finds_what_is_wrong_when_the_cluster_lacks(name: str) -> N
 def test_a_simulation_of_channels_finds_what_is_wrong_when_the_cluster_lacks(name: str) -> None:
     """The same."""
     _find(ROOM_MUTANTS[name], partial(run_rooms, habits=HABITS.get(name, USUAL)))
+
+
+@pytest.mark.parametrize("name", CRASH_MUTANTS)
+def test_a_simulated_crash_is_noticed_when_the_cluster_lacks(name: str) -> None:
+    """The same."""
+    _find(CRASH_MUTANTS[name], run_crash)
 
 
 def _find(mutant: Mutant, run: Callable[[int, str], Report]) -> None:

@@ -259,17 +259,19 @@ def read_watchlist(message: dict[str, Any]) -> list[tuple[str, list[str]]]:
 
 
 class FaultyBus(LocalBus):
-    """A bus that can be slow to confirm, or away; what others say while it is away still arrives."""
+    """A bus that can be slow to confirm, or away, or mute; what others say meanwhile still arrives."""
 
     def __init__(self, broker: Broker | None = None) -> None:
         super().__init__(broker)
         self.quick = True
+        self.mute = False
         self._slow: list[Callable[[bool], None]] = []
 
     def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
         """See `Bus.publish`."""
         self._check()
-        super().publish(subject, payload, reply)
+        if not self.mute:
+            super().publish(subject, payload, reply)
 
     def when_flushed(self, done: Callable[[bool], None]) -> None:
         """See `Bus.when_flushed`."""

@@ -3,7 +3,8 @@
 Protocol.md 2 to 5, on real members of a cluster; only the transports are not real. Times are those of a mock clock.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 import structlog
@@ -412,6 +413,80 @@ async def test_termination_closes_what_is_here_when_the_bus_is_away(autojump_clo
             with pytest.raises(Unavailable):
                 await ask(APP, "ann")
         assert client.close_code == 4200
+
+
+# -- when a peer is silent --------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def one_is_silent() -> AsyncIterator[tuple[Node, Client, Node]]:
+    """A node whose newcomers need the part of a silent peer, a watcher of "ann" elsewhere, and that node."""
+    async with run_nodes(nodes=3) as (node, elsewhere, silent):
+        watcher = await sign_in(elsewhere, "wil", ["ann", "bea"], told=["offline ann bea"])
+        silent.bus.mute = True
+        yield node, watcher, elsewhere
+
+
+async def test_user_is_signed_in_and_seen_before_a_silent_peer_has_told_who_is_online(autojump_clock: MockClock) -> None:
+    """The state of the watchlist waits for it, though not for ever, and knows all that happened meanwhile."""
+    async with one_is_silent() as (node, watcher, elsewhere):
+        client = Client(node.hub)
+        client.sign_in("ann", ["bea", "ann", "cid"])
+        await settle(0.2)
+        assert read(client, watcher) == [["signed in ann"], ["online ann"]]
+        await elsewhere.send("ann", "hello")
+        await sign_in(elsewhere, "bea")
+        assert read(client, watcher) == [["#server-to-user-ann hello {}"], ["online bea"]]
+        await settle(2)
+        assert read(client, watcher) == [["offline cid, online bea ann"], []]
+        await sign_in(elsewhere, "cid")
+        assert client.read() == ["online cid"]
+        assert node.member.peers == 2  # it is slow, not dead
+
+
+async def test_user_goes_before_the_state_of_the_watchlist_is_known(autojump_clock: MockClock) -> None:
+    """Nothing of it stays, and the connection is told nothing more."""
+    async with one_is_silent() as (node, watcher, _):
+        client = Client(node.hub)
+        client.sign_in("ann", ["bea"])
+        await settle(0.2)
+        client.end()
+        await settle(LINGER)
+        assert read(client, watcher) == [["signed in ann"], ["online ann", "offline ann"]]
+        await settle(QUIET)
+        assert client.read() == []
+        assert node.leftovers() == {}
+
+
+async def test_user_signs_in_again_before_the_state_of_the_watchlist_is_known(autojump_clock: MockClock) -> None:
+    """Only that of the last list is told."""
+    async with one_is_silent() as (node, watcher, elsewhere):
+        client = Client(node.hub)
+        client.sign_in("ann", ["bea"])
+        await settle(0.2)
+        client.sign_in("ann", ["cid"])
+        await settle(3)
+        assert read(client, watcher) == [["signed in ann", "signed in ann", "offline cid"], ["online ann"]]
+        assert node.gauges() == (1, 1, 1, 1)
+        await sign_in(elsewhere, "bea")
+        await sign_in(elsewhere, "cid")
+        assert client.read() == ["online cid"]
+        client.end()
+        await settle(QUIET)
+        assert node.leftovers() == {}
+
+
+async def test_user_is_closed_with_4100_when_the_bus_goes_before_the_state_is_known(autojump_clock: MockClock) -> None:
+    """As a sign-in that cannot be confirmed: the client comes back and asks again."""
+    async with one_is_silent() as (node, _, _):
+        client = Client(node.hub)
+        client.sign_in("ann", ["bea"])
+        await settle(0.2)
+        node.lose_bus()
+        await settle(11)
+        assert (client.read(), client.close_code) == (["signed in ann", "error 4100"], 4100)
+        assert node.gauges()[1:] == (0, 0, 0)
+        node.find_bus()
 
 
 # -- when something is wrong ------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ ALONE, WITH_NATS = 3.0, 5.0
 """Seconds until everybody has heard."""
 REPAIRED = 3.0
 SOONEST = 1.3  # seconds; a death can be proved 1.4 s after it, if the last heartbeat came a second before
-_MOMENT = 0.5  # seconds; a sign-in may wait for the dead node's shards, and succeed when its death is told
+_MOMENT = 0.3  # seconds; the news of a sign-in may come a little later than the proof of death
 _ROOM = 0.5  # seconds more that those who are gone stay away
 
 
