@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from random import Random
 
 import trio
@@ -34,6 +35,7 @@ from tests.wire import CLOSE, PONG, TEXT, Frame, closing, masked, upgrade_head
 
 PEERS = 48
 PIECES = 40
+END = b"\r\n\r\n"
 SETTINGS = TransportSettings(http=LIMITS, max_message=LIMIT)
 FAULTS = {1002, 1003, 1007, 1009}
 LATE = {1003, 1009}
@@ -63,7 +65,9 @@ def make_peer(chance: Random, number: int) -> list[bytes]:
 
 
 def _cut(chance: Random, stream: bytes) -> list[bytes]:
-    """Pieces; of very many only some in a row, with all that is before and after them."""
+    """Pieces, some of them whole heads; of very many only some in a row, with all that is before and after them."""
+    if often(chance, 0.2):
+        return [part + end for part, end in zip_longest(stream.split(END), [END] * stream.count(END), fillvalue=b"")]
     parts = pieces(chance, stream)
     start = chance.randrange(max(1, len(parts) - PIECES))
     end = start + PIECES

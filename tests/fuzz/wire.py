@@ -77,6 +77,7 @@ TEXTS = (
     b"\xff",
     b"\xf4\x90\x80\x80",
     b"\xed\xa0\x80",
+    "é".encode() * (LIMIT // 2 + 1),
 )
 CLOSES = (
     b"",
