@@ -54,6 +54,7 @@ GOALS: Mapping[str, Goal] = {
     "p50 against a bare hop": Goal(at_most=3.0),
     "p99 against a bare hop": Goal(at_most=10.0),
     "watchers whose view is right": Goal(at_least=100.0),
+    "cost at": Goal(at_most=1.3),
 }
 """By the beginning of a line's name."""
 
@@ -88,9 +89,9 @@ class Row:
         """What it has to reach, if anything."""
         return next((goal for name, goal in GOALS.items() if self.line.startswith(name)), None)
 
-    def verdict(self, ours: str, theirs: str) -> str:
+    def verdict(self, ours: str, theirs: str = "") -> str:
         """Whether the goal is reached, in words; empty without a goal, or nothing to compare with."""
-        goal, ratio, value = self.goal, self.ratio(ours, theirs), self.median(ours)
+        goal, ratio, value = self.goal, self.ratio(ours, theirs) if theirs else None, self.median(ours)
         if goal is None or value is None or (goal.ratio and ratio is None):
             return ""
         asked = []

@@ -11,6 +11,7 @@ from benchmarks.results import Result
 
 _COLOURS = ("#3465a4", "#c17d11", "#4e9a06", "#75507b", "#cc0000")
 _STYLES = ("-", "--")
+_TIMES = ("s", "ms")  # units of what is drawn where there is neither a curve nor a comparison
 
 
 def draw(result: Result, directory: Path) -> list[str]:
@@ -25,6 +26,12 @@ def draw(result: Result, directory: Path) -> list[str]:
         ]
     elif len(result.servers) > 1 and (rows := [row for row in result.rows if row.ratio(*result.servers[:2])]):
         names.append(_save(_ratios(rows, result.servers), directory, f"{result.scenario}.svg"))
+    else:
+        names += [
+            _save(_times(unit, rows, result.servers[0]), directory, f"{result.scenario}-{unit}.svg")
+            for unit in _TIMES
+            if len(rows := [row for row in result.rows if row.unit == unit]) > 1
+        ]
     return names
 
 
@@ -65,6 +72,18 @@ def _ratios(rows: Sequence[Row], servers: Sequence[str]) -> Any:
     axes.set_yticks(range(len(rows)), [row.line for row in reversed(rows)])
     axes.axvline(1, color="grey", linewidth=0.8)
     axes.set_xlabel(f"{servers[0]} as good as {servers[1]}, times (black: the goal)")
+    return figure
+
+
+def _times(unit: str, rows: Sequence[Row], server: str) -> Any:
+    """Bars of medians, with the range of all runs."""
+    figure, axes = _canvas(0.6 + 0.32 * len(rows))
+    for place, row in enumerate(reversed(rows)):
+        runs, middle = row.values[server], row.median(server) or 0.0
+        axes.barh(place, middle, color=_COLOURS[0])
+        axes.plot([min(runs), max(runs)], [place] * 2, color="black", linewidth=1, marker="|")
+    axes.set_yticks(range(len(rows)), [row.line for row in reversed(rows)])
+    axes.set_xlabel(f"{unit} (black: from the best to the worst run)")
     return figure
 
 

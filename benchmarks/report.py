@@ -43,14 +43,17 @@ def _section(result: Result, directory: Path) -> Iterator[str]:
 
 def _table(result: Result) -> Iterator[str]:
     compared = len(result.servers) > 1
-    names = (*result.servers, *(("ratio", "goal") if compared else ()))
+    verdicts = [row.verdict(*result.servers[:2]) for row in result.rows]
+    names = (*result.servers, *(["ratio"] if compared else []), *(["goal"] if any(verdicts) else []))
     yield f"| line | unit | {' | '.join(names)} |"
     yield f"|---|---|{'---:|' * len(names)}"
-    for row in result.rows:
+    for row, verdict in zip(result.rows, verdicts, strict=True):
         cells = [_cell(row, server) for server in result.servers]
         if compared:
             ratio = row.ratio(*result.servers[:2])
-            cells += ["" if ratio is None else f"{ratio:.2f}", row.verdict(*result.servers[:2])]
+            cells.append("" if ratio is None else f"{ratio:.2f}")
+        if any(verdicts):
+            cells.append(verdict)
         yield f"| {row.line} | {row.unit} | {' | '.join(cells)} |"
 
 

@@ -24,6 +24,12 @@ def test_ratio_is_above_one_when_ours_is_better() -> None:
     assert _row("x", Better.LOWER, ours=(2.0,), theirs=(4.0,)).ratio("ours", "theirs") == 2.0
 
 
+def test_verdict_needs_no_other_server_when_the_goal_does_not() -> None:
+    """Latencies are held against a bare loop of the same run."""
+    assert _row("p50 against a bare hop", Better.LOWER, ours=(2.0,)).verdict("ours") == "reached (≤ 3 unit)"
+    assert not _row("connect @ 2", ours=(2.0,)).verdict("ours")
+
+
 def test_ratio_is_none_when_a_server_is_missing() -> None:
     """Nothing is compared with nothing."""
     assert _row("x", ours=(3.0,)).ratio("ours", "theirs") is None
