@@ -118,11 +118,13 @@ class Key:
         """Give `value` its type; `strict=False` takes numbers and booleans as text too."""
         try:
             return msgspec.convert(value, self.annotated, strict=strict)
-        except (msgspec.ValidationError, UnicodeEncodeError):  # the environment may hold bytes that are no text
+        except (msgspec.ValidationError, UnicodeEncodeError):
             raise ConfigError(self.problem(value, source)) from None
 
     def decode_text(self, text: str, source: str) -> object:
         """Give a text from the environment or a flag its type; lists have commas between their members."""
+        if _printable(text) != text:  # the environment may hold bytes that are no text
+            raise ConfigError(self.problem(text, source))
         if not self.is_list:
             return self.decode(text, source, strict=False)
         return self.decode([item.strip() for item in text.split(",")], source)
@@ -191,7 +193,7 @@ def unknown_key(name: str, source: str, known: Mapping[str, object]) -> str:
     near = difflib.get_close_matches(name.rpartition(".")[2], known, n=1)
     listed = f"known keys: {', '.join(known)}" if len(known) <= _LISTED else "README.md lists them"
     hint = f"did you mean {near[0]}?" if near else listed
-    return f"{source}: {name}: there is no such key; {hint}"
+    return f"{source}: {_printable(name)}: there is no such key; {hint}"
 
 
 def is_table(kind: object) -> bool:
@@ -241,7 +243,12 @@ def _shown(value: object, *, secret: bool) -> str:
     if secret:
         return "a value that is not shown"
     text = json.dumps(value, ensure_ascii=False, default=str)
-    return hide_password(text.encode(errors="replace").decode())
+    return hide_password(_printable(text))
+
+
+def _printable(text: str) -> str:
+    """A text that any output takes: what is no Unicode becomes question marks."""
+    return text.encode(errors="replace").decode()
 
 
 def _cut(text: str) -> str:

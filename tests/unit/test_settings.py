@@ -122,6 +122,8 @@ def test_settings_suggest_the_variable_when_one_is_unknown() -> None:
     [
         ({"USHER_TLS__CERTIFICATE": "/absent"}, "tls.certificate: expected the path of a file, got /absent"),
         ({"USHER_TLS__CERTIFICATE": "x" * 300}, "tls.certificate: expected the path of a file, got xxx"),
+        ({"USHER_TLS__CERTIFICATE": "a\udcff"}, 'tls.certificate: expected a text, got "a?"'),
+        ({"USHER_\udcff": "1"}, "environment: USHER_?: there is no such key"),
         ({"USHER_TLS__KEY": __file__}, "tls.certificate: expected a value because tls.key is set"),
         ({"USHER_NATS__TLS__CERTIFICATE": __file__}, "nats.tls.key: expected a value"),
         ({"USHER_NATS__USER": "u"}, "nats.password: expected a value because nats.user is set"),
