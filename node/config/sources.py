@@ -30,7 +30,7 @@ _SERVICE: Final = re.compile(r"USHER_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PO
 _SERVICE_VALUE: Final = re.compile(r"(tcp|udp|sctp)://")
 _FILES: Final = (
     *("tls.certificate", "tls.key", "nats.tls.ca", "nats.tls.certificate", "nats.tls.key"),
-    *("nats.credentials", "nats.nkey"),
+    *("nats.credentials", "nats.nkey", "webhooks.ca"),
 )
 _WAYS: Final = ("nats.user", "nats.token", "nats.credentials", "nats.nkey")
 

@@ -51,7 +51,8 @@ _HEADERS = (
     "{}",
 )
 _memory = Path("/dev/shm")  # noqa: S108 - a disk would be what is tested
-_file = Path(tempfile.mkdtemp(prefix="usher-fuzz-", dir=_memory if _memory.is_dir() else None)) / "config.toml"
+_directory = tempfile.TemporaryDirectory(prefix="usher-fuzz-", dir=_memory if _memory.is_dir() else None)  # gone at exit
+_file = Path(_directory.name) / "config.toml"
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,7 @@ def test_settings_suggest_the_variable_when_one_is_unknown() -> None:
     ("environment", "problem"),
     [
         ({"USHER_TLS__CERTIFICATE": "/absent"}, "tls.certificate: expected the path of a file, got /absent"),
+        ({"USHER_WEBHOOKS__CA": "/absent"}, "webhooks.ca: expected the path of a file, got /absent"),
         ({"USHER_TLS__CERTIFICATE": "x" * 300}, "tls.certificate: expected the path of a file, got xxx"),
         ({"USHER_TLS__CERTIFICATE": "a\udcff"}, 'tls.certificate: expected a text, got "a?"'),
         ({"USHER_\udcff": "1"}, "environment: USHER_?: there is no such key"),
