@@ -7,8 +7,8 @@ import socket
 import time
 
 from benchmarks import wire
-from benchmarks.client import LoadError
 from benchmarks.processes import LOOPBACK
+from benchmarks.sockets import LoadError
 
 _BACKLOG = 1024
 _HEAD = 4096

@@ -7,8 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from benchmarks import wire
-from benchmarks.client import LoadError
-from benchmarks.sockets import Sources, begin_connect, finish_connect
+from benchmarks.sockets import LoadError, Sources, begin_connect, finish_connect
 from benchmarks.wire import Address, App
 
 _READ = 64 * 1024

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from benchmarks import wire
-from benchmarks.sockets import Sources, begin_connect, finish_connect
+from benchmarks.sockets import LoadError, Sources, begin_connect, finish_connect
 from benchmarks.wire import Address, App
 
 WINDOW = 1000
@@ -25,10 +25,6 @@ _READ = 256 * 1024
 _PATIENCE = 120.0
 _NUMBER = re.compile(rb'number\\*":(\d+)')
 _SOCKET_ID = re.compile(rb'socket_id\\?":\\?"([\d.]+)')
-
-
-class LoadError(Exception):
-    """The server did not do what it should have: the figures would mean nothing."""
 
 
 class Link:

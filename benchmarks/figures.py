@@ -16,7 +16,10 @@ class Better(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of one run of one server. `detail` has the raw counts behind the value."""
+    """One line of one run of one server. `detail` has the raw counts behind the value.
+
+    A value that is not a number was not seen (the CPU time of an installed cluster), and is left out of the report.
+    """
 
     line: str
     value: float

@@ -11,8 +11,8 @@ from typing import Any
 
 import nats
 
-from benchmarks.client import LoadError
 from benchmarks.open_loop import Schedule, due_times
+from benchmarks.sockets import LoadError
 
 _SUBJECT = "bench.hop"
 _PATIENCE = 30.0

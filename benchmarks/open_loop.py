@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 from benchmarks import wire
 from benchmarks.callers import is_whole
-from benchmarks.client import LoadError
-from benchmarks.sockets import Sources, begin_connect, finish_connect
+from benchmarks.sockets import LoadError, Sources, begin_connect, finish_connect
 from benchmarks.wire import Address, App
 
 _READ = 64 * 1024

@@ -1,12 +1,13 @@
 """Runs scenarios on servers, interleaved, so that what else the machine does falls on all alike."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from benchmarks.client import LoadError
 from benchmarks.figures import Figure
 from benchmarks.scenarios.scenario import Scenario
 from benchmarks.servers import Server
+from benchmarks.sockets import LoadError
 from benchmarks.stage import Options, Stage
 
 
@@ -46,7 +47,8 @@ def take(turns: Sequence[Turn], options: Options, say: Callable[[Turn, str], Non
         failure = ""
         try:
             with Stage(turn.server, turn.scenario.nodes, options, lambda text, turn=turn: say(turn, text)) as stage:  # type: ignore[misc]
-                figures.extend(turn.scenario.run(stage))  # what came before an error stays
+                found = turn.scenario.run(stage)
+                figures.extend(figure for figure in found if not math.isnan(figure.value))  # what came before an error stays
         except (LoadError, OSError, RuntimeError) as error:
             failure = str(error)
         yield Outcome(turn, tuple(figures), failure)

@@ -15,6 +15,10 @@ _PORTS_EACH = 8000  # of the about 28,000 ephemeral ports that a source address 
 _TLS_TIMEOUT = 10.0
 
 
+class LoadError(Exception):
+    """The server did not do what it should have: the figures would mean nothing."""
+
+
 class Sources:
     """Source addresses for connections to this machine, so that ephemeral ports do not run out. 127/8 is all ours."""
 
@@ -41,8 +45,11 @@ class _TlsSocket(ssl.SSLSocket):
 
 
 def begin_connect(address: Address, sources: Sources) -> socket.socket:
-    """A socket that is connecting; it is writable when it has."""
-    family, target = _resolve(address.host, address.port)
+    """A socket that is connecting; it is writable when it has. Raises `LoadError` for a host that nobody knows."""
+    try:
+        family, target = _resolve(address.host, address.port)
+    except OSError as error:
+        raise _no_connection(address, error) from None
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -55,15 +62,22 @@ def begin_connect(address: Address, sources: Sources) -> socket.socket:
 
 
 def finish_connect(sock: socket.socket, address: Address) -> socket.socket:
-    """The socket to use, once it is writable; with TLS, after its handshake, for which this waits. Raises OSError."""
-    if error := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-        raise OSError(error, os.strerror(error))
+    """The socket to use, once it is writable; with TLS, after its handshake, for which this waits. Raises `LoadError`."""
+    if number := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        raise _no_connection(address, OSError(number, os.strerror(number)))
     if not address.tls:
         return sock
     sock.settimeout(_TLS_TIMEOUT)
-    secured = _tls_context().wrap_socket(sock, server_hostname=address.host)
+    try:
+        secured = _tls_context().wrap_socket(sock, server_hostname=address.host)
+    except OSError as error:
+        raise _no_connection(address, error) from None
     secured.setblocking(False)
     return secured
+
+
+def _no_connection(address: Address, error: OSError) -> LoadError:
+    return LoadError(f"no connection to {address.host}:{address.port}: {error.strerror or error}")
 
 
 @functools.cache

@@ -9,11 +9,13 @@ import os
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
 from benchmarks import wire
-from benchmarks.client import LoadError, Swarm
+from benchmarks.client import Swarm
+from benchmarks.sockets import LoadError
 from benchmarks.wire import Address, App
 
 _START = multiprocessing.get_context("spawn")
@@ -59,17 +61,21 @@ class Worker:
 def _serve(pipe: Connection, make: Callable[..., object], args: Sequence[object]) -> None:
     """The process: make the object, then do as told until the pipe closes."""
     made = make(*args)
-    while True:
-        try:
+    with suppress(EOFError, OSError, KeyboardInterrupt):
+        while True:
             method, arguments = pipe.recv()
-        except (EOFError, KeyboardInterrupt):
-            os._exit(0)  # thousands of sockets close faster without a garbage collection each
-        try:
-            pipe.send(("", getattr(made, method)(*arguments)))
-        except LoadError as error:
-            pipe.send((str(error), None))
-        except Exception:  # noqa: BLE001 - it is raised again over there
-            pipe.send((traceback.format_exc(), None))
+            pipe.send(_attempt(getattr(made, method), arguments))
+    os._exit(0)  # thousands of sockets close faster without a garbage collection each
+
+
+def _attempt(call: Callable[..., object], arguments: Sequence[object]) -> tuple[str, object]:
+    """What is wrong, empty if nothing is, and what was returned."""
+    try:
+        return "", call(*arguments)
+    except LoadError as error:
+        return str(error), None
+    except Exception:  # noqa: BLE001 - it is raised again over there
+        return traceback.format_exc(), None
 
 
 class Fleet:

@@ -19,11 +19,12 @@ def _run(stage: Stage) -> Iterator[Figure]:
     node = stage.nodes[0]
     steps.warm_up(stage, node.address)
     sizes = [stage.scaled(size) for size in SIZES]
+    seen = bool(stage.running.programs)
     speeds: dict[str, dict[int, float]] = {}
     for size in sizes:
         for figure in _measure(stage, size):
             yield replace(figure, line=f"{figure.line}, 1 of {size:,}", series=figure.line, at=size)
-            if figure.better is Better.HIGHER:
+            if figure.better is Better.HIGHER and seen:
                 speeds.setdefault(figure.line, {})[size] = figure.value
     small, large = sizes[1], sizes[-1]
     for line, at in speeds.items():

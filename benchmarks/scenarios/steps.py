@@ -1,5 +1,6 @@
 """Steps that several scenarios take: each does one thing to the newest connections of the fleet, and says what it cost."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 
@@ -101,14 +102,17 @@ def memory(stage: Stage, line: str, before: int, count: int) -> Figure:
 
 
 def idle(stage: Stage, line: str, seconds: float) -> Figure:
-    """The share of a core that the nodes take while nothing happens."""
+    """The share of a core that the nodes take while nothing happens; not a number where it is not seen."""
     with stage.measure(line) as cost:
         time.sleep(seconds)
-    return Figure(line, 100 * cost.cpu / cost.wall, "% of a core", Better.LOWER, {"cpu": cost.cpu, "wall": cost.wall})
+    share = 100 * cost.cpu / cost.wall if cost.nodes else math.nan
+    return Figure(line, share, "% of a core", Better.LOWER, {"cpu": cost.cpu, "wall": cost.wall})
 
 
 def health(found: Health, at: str) -> Iterator[Figure]:
-    """Whether nodes answered in time while something else went on."""
+    """Whether nodes answered in time while something else went on, if they could be asked."""
+    if not found.nodes:
+        return
     yield Figure("loop lag, p99, below" + at, 1000 * found.lag_quantile(0.99), "ms", Better.LOWER)
     yield Figure("loop lag, longest, below" + at, 1000 * found.lag_quantile(1.0), "ms", Better.LOWER)
     detail = {"asked": found.asked, "unanswered": found.unanswered}

@@ -104,6 +104,8 @@ def _storm(crowd: _Crowd, what: str, *, leaving: Sequence[str] = (), arriving: S
     yield Figure("frames per watcher" + at, frames / watchers, "frames", Better.LOWER, {"frames": frames})
     yield Figure("ids per frame" + at, ids / max(1, frames), "ids", Better.HIGHER)
     yield Figure("ids told twice" + at, sum(each.repeated for each in told), "ids", Better.LOWER)
+    if not health.nodes:
+        return
     repairs = {name: count for name, count in health.counted.items() if name.startswith(_REPAIRS)}
     yield Figure("repairs" + at, repairs.get(_REPAIRS, 0.0), "snapshots", Better.LOWER, repairs)
     yield from steps.health(health, at)
