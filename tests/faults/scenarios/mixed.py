@@ -7,6 +7,7 @@ event arrives twice; what is believed in the end of each is.
 import resource
 import signal
 from collections.abc import Awaitable, Callable
+from itertools import count
 from math import inf
 from pathlib import Path
 
@@ -122,9 +123,12 @@ async def exhaust_descriptors(stage: Stage, nursery: trio.Nursery) -> None:
     node = stage.random.choice(stage.nodes)
     stage.note(f"no descriptors are left for {node.name}")
     limits = resource.prlimit(node.pid, resource.RLIMIT_NOFILE)
-    used = sum(1 for _ in Path(f"/proc/{node.pid}/fd").iterdir())
+    used = {int(each.name) for each in Path(f"/proc/{node.pid}/fd").iterdir()}
+    free = next(
+        number for number in count() if number not in used
+    )  # the limit is of numbers, the lowest of which is taken next
     before = node.log.size
-    resource.prlimit(node.pid, resource.RLIMIT_NOFILE, (used, limits[1]))
+    resource.prlimit(node.pid, resource.RLIMIT_NOFILE, (free, limits[1]))
     await herd(stage, nursery, stage.nodes.index(node))
     resource.prlimit(node.pid, resource.RLIMIT_NOFILE, limits)
     stage.expect("cannot accept connections" in node.log.read(before), f"{node.name} had no descriptors")
