@@ -4,11 +4,14 @@ A confirmation needs a fence behind the held interest (in a user, or a channel),
 are named. It comes at once when both are there already. Both are bounded: a silent peer costs `fence_timeout`, a bus that
 is away `confirm_timeout`, and then it fails. A sign-in asks twice: without shards for its success, and then with those of
 its watchlist, so that the user is seen without waiting for what a silent peer knows of others.
+
+Ten thousand may wait for the same shard, so they are told slice by slice: in one go, that stopped a node for 2.5 s.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
@@ -16,6 +19,8 @@ from cluster.core import Core
 from cluster.fence import Fence
 from cluster.held import Held
 from cluster.maps import Maps
+
+_SLICE = 20  # confirmations before others may run: 4 ms, where each shows a watchlist of 100
 
 
 @dataclass(slots=True)
@@ -37,6 +42,9 @@ class Confirmations:
         self._maps = maps
         self._fence = fence
         self._tickets: deque[_Ticket] = deque()  # in the order of their age
+        self._complete: deque[_Ticket] = deque()  # those for which everything has come, in that order
+        self._has_complete = trio.Event()
+        self._told = 0  # at once, since the last tick
 
     def confirm(self, interest: Held, shards: Iterable[str], done: Callable[[bool], None]) -> None:
         """See `Member.confirm`."""
@@ -49,13 +57,25 @@ class Confirmations:
         ends = (now + settings.fence_timeout, now + settings.confirm_timeout)
         ticket = _Ticket(interest, done, len(waiting) + (not fenced), *ends)
         self._tickets.append(ticket)
+        punch = partial(self._punch, ticket)
         for shard in waiting:
-            self._maps.when_ready(shard, lambda: self._punch(ticket))
+            self._maps.when_ready(shard, punch)
         if not fenced:
             self._fence.wait(lambda: self._pass_fence(ticket))
 
+    async def run(self) -> None:
+        """Confirm what more than a slice has come for at once, until cancelled."""
+        while True:
+            await self._has_complete.wait()
+            self._has_complete = trio.Event()
+            while self._complete:
+                for _ in range(min(_SLICE, len(self._complete))):
+                    self._conclude(self._complete.popleft())
+                await trio.lowlevel.checkpoint()
+
     def tick(self, now: float) -> None:
         """End what has waited for too long."""
+        self._told = 0
         for ticket in list(self._tickets):
             if ticket.done is None:
                 continue
@@ -83,6 +103,14 @@ class Confirmations:
         ticket.waiting -= 1
         if ticket.waiting or ticket.done is None:
             return
+        if self._told < _SLICE and not self._complete:
+            self._told += 1
+            self._conclude(ticket)
+        else:
+            self._complete.append(ticket)
+            self._has_complete.set()
+
+    def _conclude(self, ticket: _Ticket) -> None:
         if self._is_fenced(ticket):
             self._settle(ticket, confirmed=True)
         else:  # the bus was away since the fence

@@ -194,6 +194,7 @@ class Member(ChannelCalls, KeeperCalls):
         async with trio.open_nursery() as nursery:
             for task in (
                 self._fence.run,
+                self._confirmations.run,
                 self._maps.answer_asks,
                 self._cache.hand_over_always,
                 self._tick,
