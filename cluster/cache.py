@@ -10,6 +10,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import cast
 
 import trio
@@ -24,6 +25,7 @@ from cluster.kept import Kept, KeptEvents, Key
 
 Done = Callable[[bytes | None, float], None]
 _SLICE = 100  # events handed over between two flushes: the bus takes them as fast as it can, and others may run
+_MOVING = 10.0  # seconds after a change of keepers in which a sender may not know: a vanished machine is believed in so long
 
 
 @dataclass(slots=True, eq=False)
@@ -53,6 +55,7 @@ class Cache:
         self._placed: frozenset[str] = frozenset()  # the nodes by which what is kept here was placed last
         self._missed: set[str] = set()  # those of them that may not have heard of it
         self._has_moved = trio.Event()
+        self._moved_at = -inf
 
     def keepers(self, app: str, channel: str) -> tuple[str, ...]:
         """The channel's keepers, the first one first."""
@@ -78,10 +81,11 @@ class Cache:
         if self._is_place_of((event.app, event.channel), self._keepers):
             self._put(event)
 
-    def _put(self, event: ChannelEvent | Keep) -> None:
+    def _put(self, event: ChannelEvent | Keep) -> bool:
+        """Keep an event; whether it is newer than what was kept."""
         now = trio.current_time()
         self._stamp = max(self._stamp, event.stamp)
-        self._events.put((event.app, event.channel), _kept(event, now), now)
+        return self._events.put((event.app, event.channel), _kept(event, now), now)
 
     def _is_place_of(self, key: Key, keepers: Keepers) -> bool:
         """Whether this node is one of the channel's keepers, or holds it."""
@@ -166,10 +170,20 @@ class Cache:
     def receive(self, message: Keep | Recall, reply: str) -> None:
         """Somebody brings what is to be kept here, or asks for what is."""
         if isinstance(message, Keep):
-            self._put(message)
+            if self._put(message) and trio.current_time() - self._moved_at <= _MOVING:
+                self._forward(message)
         elif reply:
             nothing = Keep(message.app, message.channel, b"", 0.0)
             self._core.try_send(reply, self._keep((message.app, message.channel)) or nothing)
+
+    def _forward(self, keep: Keep) -> None:
+        """Keepers have changed, and its sender may not have known: those whom this node knows shall have it, too.
+
+        Whoever has it does not forward it again.
+        """
+        for keeper in self.keepers(keep.app, keep.channel):
+            if keeper != self._core.me:
+                self._core.try_send(self._core.subjects.node(keeper), keep)
 
     def _keep(self, key: Key) -> Keep | None:
         now = trio.current_time()
@@ -195,6 +209,7 @@ class Cache:
         """The nodes among which keepers are chosen have changed; `missed`: one that may not have heard everything."""
         if missed is not None:
             self._missed.add(missed)
+        self._moved_at = trio.current_time()
         self._has_moved.set()
 
     async def hand_over_always(self) -> None:

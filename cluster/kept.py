@@ -39,16 +39,17 @@ class KeptEvents:
         """The channels that have one."""
         return self._events.keys()
 
-    def put(self, key: Key, event: Kept, now: float) -> None:
-        """An event came; it is kept if it is the newest."""
+    def put(self, key: Key, event: Kept, now: float) -> bool:
+        """An event came; it is kept if it is the newest, and whether it is that is returned."""
         before = self._events.get(key)
         if event.until <= now or (before is not None and before.stamp >= event.stamp):
-            return
+            return False
         self.forget(key)
         self._events[key] = event
         self._bytes += len(event.frame) + _OVERHEAD
         while self._bytes > self._max_bytes:
             self.forget(next(iter(self._events)))
+        return True
 
     def get(self, key: Key, now: float) -> Kept | None:
         """The event of a channel."""

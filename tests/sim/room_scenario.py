@@ -64,6 +64,7 @@ class _Published:
     at: float
     awaited_by: Subscription | None
     carried: bool = False
+    done_at: float = float("inf")
 
 
 class _RoomScenario:
@@ -148,7 +149,7 @@ class _RoomScenario:
         self.world.note(f"{node.name} publishes {event.frame.decode()} to {channel}")
 
         def done(carried: bool) -> None:
-            event.carried = carried
+            event.carried, event.done_at = carried, trio.current_time()
 
         _hub(node).publish(ChannelEvent(_APP, channel, event.frame, ttl=0.0 if channel == PLAIN else TTL), done)
 
@@ -199,7 +200,10 @@ class _RoomScenario:
             self.world.complain(f"{node.name} recalls {frames[0]!r} of {channel}, not one of {possible}")
 
     def _possible(self, channel: str) -> list[bytes | None]:
-        """What may be the last event of a channel: those after the last one that cannot have been lost, and that one."""
+        """What may be the last event of a channel: those after the last one that cannot have been lost, and that one.
+
+        One that was published earlier may be later, if it had to wait for the fence of its node: it was stamped after that.
+        """
         events = [event for event in self._published if event.channel == channel]
         harmless = self.profile in _HARMLESS
         safe = [n for n, e in enumerate(events) if e.carried and (harmless or not self.world.is_troubled(e.at))]
@@ -207,7 +211,8 @@ class _RoomScenario:
         is_fragile = any(later - one < BOUNDS[self.profile] + 1 for one, later in pairwise(deaths))  # both keepers, perhaps
         if not safe or (is_fragile and self.profile != "leave") or self.profile == "mixed":
             return [None, *(event.frame for event in events)]
-        return [event.frame for event in events[safe[-1] :]]
+        last = events[safe[-1]]
+        return [event.frame for n, event in enumerate(events) if n >= safe[-1] or event.done_at >= last.at]
 
     def _check_events(self) -> None:
         for event in self._published:

@@ -17,6 +17,7 @@ from tests.waiting import carried
 
 _APP = "app"
 _SETTINGS = ClusterSettings(presence_linger=0.1)
+_CALM = 11.0  # seconds after a change of keepers until events are not forwarded any more
 
 
 class _Node(NoChannels):
@@ -201,6 +202,7 @@ async def test_a_channel_event_reaches_the_nodes_with_subscribers_and_nobody_els
         holders, sender = cluster.nodes[1:4], cluster.nodes[0]
         for node in holders:
             await node.subscribe("cache-room")
+        await trio.sleep(_CALM)
         await cluster.deliveries()
         for ttl in (0.0, 60.0):
             event = ChannelEvent(_APP, "cache-room", b"frame", ttl=ttl)
