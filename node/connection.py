@@ -22,16 +22,7 @@ from node.limits import UNLIMITED, Limit, Limits, Measure
 from node.protocol import frames
 from node.protocol.channels import kind_of, server_to_user_id
 from node.protocol.errors import CloseCode, LimitError, ProtocolError
-from node.protocol.messages import (
-    ClientEvent,
-    Message,
-    Ping,
-    Pong,
-    SignIn,
-    Subscribe,
-    UnknownEvent,
-    Unsubscribe,
-)
+from node.protocol.messages import ClientEvent, Message, Ping, Pong, SignIn, Subscribe, UnknownEvent, Unsubscribe
 from node.protocol.signatures import user_string, verify_signature
 from node.protocol.user_data import UserData, parse_user_data
 from node.refusals import UNSEEN, refuse, refuse_subscription, restrain_failures, restrain_traffic
@@ -56,6 +47,9 @@ class Phase(Enum):
     SIGNING_IN = "signing in"
     SIGNED_IN = "signed in"
     CLOSED = "closed"
+
+
+_OPEN, _SIGNING_IN, _SIGNED_IN, _CLOSED = Phase  # each look at `Phase.OPEN` takes 0.16 µs, and a sign-in needs four
 
 
 class Connection:
@@ -86,7 +80,7 @@ class Connection:
         self.limits = limits
         self.socket_id = socket_id
         self.transport = transport
-        self.phase = Phase.OPEN
+        self.phase = _OPEN
         self.user: UserData | None = None  # claimed or confirmed, as the phase says
         self.claims = 0
         self.edges: dict[str, bool] | None = None  # changes of watched users that are not told yet: the watchers'
@@ -103,7 +97,7 @@ class Connection:
     @property
     def is_closed(self) -> bool:
         """Whether it is over: nothing more is sent or counted."""
-        return self.phase is Phase.CLOSED
+        return self.phase is _CLOSED
 
     @property
     def is_authorized(self) -> bool:
@@ -164,8 +158,8 @@ class Connection:
             user = replace(user, watchlist=user.watchlist[:limit])
         charged = self._charge(len(user.watchlist)) if self.claims else ()
         self.claims += 1
-        if self.phase is Phase.OPEN:
-            self.phase, self.user = Phase.SIGNING_IN, user
+        if self.phase is _OPEN:
+            self.phase, self.user = _SIGNING_IN, user
         return (*self._authorize(), Claim(user, self.claims, cut), *charged)
 
     def _authorize(self) -> tuple[Action, ...]:
@@ -177,7 +171,7 @@ class Connection:
 
     def signed_in(self, claim: Claim) -> tuple[Send, ...]:
         """The cluster knows of the user now. Returns what the client is told before its watchlist (protocol.md 2.4)."""
-        self.phase, self.user = Phase.SIGNED_IN, claim.user
+        self.phase, self.user = _SIGNED_IN, claim.user
         success = Send(frames.encode_signin_success(claim.user.raw))
         if not claim.cut:
             return (success,)
@@ -200,7 +194,7 @@ class Connection:
         try:
             check_name(self.app, channel)
             self._check_room()
-            user = self.user if self.phase is Phase.SIGNED_IN else None
+            user = self.user if self.phase is _SIGNED_IN else None
             subscription = authorize(self.app, self.socket_id, user, message)
         except ProtocolError as error:
             return self._blame(refuse_subscription(channel, error))
@@ -217,7 +211,7 @@ class Connection:
     def _subscribe_to_user(self, channel: str) -> tuple[Action, ...]:
         """A user's own channel is acknowledged; events come from sign-in on, subscribed or not (protocol.md 3.1)."""
         check_name(self.app, channel)
-        mine = self.phase is Phase.SIGNED_IN and self.user is not None and self.user.id == server_to_user_id(channel)
+        mine = self.phase is _SIGNED_IN and self.user is not None and self.user.id == server_to_user_id(channel)
         if not mine:
             raise ProtocolError(CloseCode.UNAUTHORIZED, f"Sign in as this user before subscribing to '{channel}'")
         return (Send(frames.encode_subscription_succeeded(channel)),)

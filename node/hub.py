@@ -186,15 +186,15 @@ class Hub:
             match action:
                 case Send(frame):
                     connection.transport.offer(frame)
+                case Claim():
+                    self.users.claim(connection, action)
+                case Join() | Leave() | Broadcast():
+                    self._perform_on_channel(connection, action)
                 case Close() | SendAway():
                     self._perform_end(connection, action)
                 case Authorized():
                     if not self._authorize(connection):
                         return
-                case Claim():
-                    self.users.claim(connection, action)
-                case Join() | Leave() | Broadcast():
-                    self._perform_on_channel(connection, action)
                 case Refused(what):
                     self._metrics.of_app(connection.app.id).of_refusal(what).inc()
                 case Overstepped(limit, measure):
