@@ -108,6 +108,6 @@ SCENARIO = Scenario(
     nodes=1,
     run=_run,
     limits="The kernel: most of the time is in send(2), which runs the whole path of a packet over loopback, and "
-    "wakes the receiver (86 % of the samples of py-spy). The bare loop is itself about 1.5 times as good as soketi, so "
-    "1.5 times would leave nothing for the server.",
+    "wakes the receiver (86 % of the samples of py-spy). The bare loop, which does nothing else, is itself only 1.4 times "
+    "as good as soketi.",
 )
