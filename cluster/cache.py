@@ -61,6 +61,9 @@ class Cache:
         """The channel's keepers, the first one first."""
         return self._keepers_of((app, channel), self._keepers)
 
+    def _other_keepers(self, app: str, channel: str) -> list[str]:
+        return [keeper for keeper in self.keepers(app, channel) if keeper != self._core.me]
+
     # -- keeping --------------------------------------------------------------------------------------------------
 
     def stamp(self, event: ChannelEvent) -> ChannelEvent:
@@ -71,9 +74,8 @@ class Cache:
     def send(self, event: ChannelEvent) -> None:
         """Send a stamped event to its keepers; the caller flushes, and remembers it then. Raises `BusAwayError`."""
         keep = Keep(event.app, event.channel, event.frame, event.ttl, event.stamp, event.node)
-        for keeper in self.keepers(event.app, event.channel):
-            if keeper != self._core.me:
-                self._core.send(self._core.subjects.node(keeper), keep)
+        for keeper in self._other_keepers(event.app, event.channel):
+            self._core.send(self._core.subjects.node(keeper), keep)
 
     def remember(self, event: ChannelEvent) -> None:
         """A stamped event was sent, or heard: it is kept here if this is a place for it."""
@@ -104,7 +106,7 @@ class Cache:
     def recall(self, app: str, channel: str, done: Done) -> None:
         """See `ChannelCalls.recall`."""
         held = self._channels.get((app, channel))
-        others = [keeper for keeper in self.keepers(app, channel) if keeper != self._core.me]
+        others = self._other_keepers(app, channel)
         if not others or not self._core.bus.connected or (held and held.fenced and held.knows):
             self._answer((app, channel), None, done)
             return
@@ -181,9 +183,8 @@ class Cache:
 
         Whoever has it does not forward it again.
         """
-        for keeper in self.keepers(keep.app, keep.channel):
-            if keeper != self._core.me:
-                self._core.try_send(self._core.subjects.node(keeper), keep)
+        for keeper in self._other_keepers(keep.app, keep.channel):
+            self._core.try_send(self._core.subjects.node(keeper), keep)
 
     def _keep(self, key: Key) -> Keep | None:
         now = trio.current_time()
