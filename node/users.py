@@ -76,19 +76,20 @@ class Users:
 
     def _answer(self, connection: Connection, claim: Claim, shards: Collection[str], confirmed: bool) -> None:
         if connection.is_closed or claim.number != connection.claims:
-            self.member.unwatch(shards)
             self._metrics.of_app(connection.app.id).superseded.inc()
+            self.member.unwatch(shards)
         elif not confirmed:
             self._give_up(connection, shards)
         else:
             self._complete(connection, claim, shards)
 
     def _give_up(self, connection: Connection, shards: Collection[str]) -> None:
+        """The shards are let go of last: what fails before that leaves them to `_settle`, and nobody does it twice."""
         app = connection.app.id
-        self.member.unwatch(shards)
         self._metrics.of_app(app).unavailable.inc()
         log.warning("sign-in given up: the bus is away", app=app)
         self._disconnect(connection, CloseCode.OVER_CAPACITY, "Sign-in is not possible now, try again")
+        self.member.unwatch(shards)
 
     def _complete(self, connection: Connection, claim: Claim, shards: Collection[str]) -> None:
         """Signed in: told to the client first, then to the watchers; its watchlist's state follows (protocol.md 4.2).
